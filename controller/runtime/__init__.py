@@ -1,0 +1,1 @@
+"""Runtimes: where workloads live. One small protocol, found by entry point ``cc_orchestrator.runtimes``."""

@@ -1,0 +1,192 @@
+"""The one seam between the loop and whatever runs the workloads.
+
+The loop knows only this module. ``docker.py`` implements it for Docker; the contract suite
+``tests/contracts/runtime.py`` is run against every implementation and against the fake.
+
+Every verb is idempotent ("already so" is success) and is keyed by the instance's uid, which is also the
+precondition of every destructive verb: labels are an index, the uid is the authority. A verb that cannot
+know raises :class:`~controller.errors.Unavailable`; nothing may be concluded from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from threading import Event
+from typing import Protocol
+
+LABEL_INSTALLATION = "cc-orchestrator.installation"
+LABEL_INSTANCE = "cc-orchestrator.instance"
+LABEL_UID = "cc-orchestrator.uid"
+LABEL_ATTEMPT = "cc-orchestrator.attempt"
+LABEL_SPEC_HASH = "cc-orchestrator.spec-hash"
+
+
+class WorkloadState(StrEnum):
+    """Life of a workload as its runtime tells it.
+
+    ``LOST`` means that the place it ran on has gone silent and it may still be running there; Docker on one
+    box never reports it.
+    """
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Kernel limits: ``cpus`` in cores, ``memory`` in bytes without swap, ``pids`` processes and threads."""
+
+    cpus: float
+    memory: int
+    pids: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A bind mount; the source must exist, a runtime refuses to invent it."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """Everything a runtime needs to make one workload.
+
+    Attributes:
+        name: the instance's name; the runtime derives its own object names from it and the attempt.
+        spec_hash: covers exactly the fields whose change needs a new workload; kept as a label.
+        env: not secret; shows up in ``docker inspect``.
+        user: ``(uid, gid)`` of the processes inside.
+    """
+
+    name: str
+    uid: str
+    attempt: int
+    image: str
+    spec_hash: str
+    limits: Limits
+    mounts: tuple[Mount, ...]
+    user: tuple[int, int]
+    workdir: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload as the runtime sees it now.
+
+    Attributes:
+        id: the runtime's own identifier, unique for ever.
+        name: what a person types, for example in ``docker exec``.
+        exit_code: of the last run; ``None`` while running or never started.
+        oom_killed: the kernel killed the first process for want of memory. A process killed inside a
+            container that lives on is told by the agent's report, not here.
+    """
+
+    id: str
+    name: str
+    instance: str
+    uid: str
+    attempt: int
+    state: WorkloadState
+    spec_hash: str
+    limits: Limits
+    image_id: str | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """Outcome of a short command inside a workload."""
+
+    exit_code: int
+    output: bytes
+
+
+class Resync:
+    """What ``watch`` yields when events may have been missed: look at everything again."""
+
+
+class AttachStream(Protocol):
+    """A terminal inside a workload: bytes both ways, binary-clean."""
+
+    def read(self, size: int = 65536) -> bytes:
+        """Return the next bytes, ``b""`` at the end; blocks."""
+
+    def write(self, data: bytes) -> None:
+        """Send keystrokes."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the terminal's new size."""
+
+
+class Runtime(Protocol):
+    """See the module's docstring for the rules all verbs share."""
+
+    def prepare(self) -> None:
+        """Make what all workloads share (the network). Called at start and after the engine came back."""
+
+    def inspect(self, uid: str) -> tuple[Workload, ...]:
+        """Return all workloads labelled with the uid, newest attempt first; ``()`` only when surely absent."""
+
+    def list(self) -> tuple[Workload, ...]:
+        """Return every workload of this installation, in one call."""
+
+    def create(self, spec: WorkloadSpec) -> None:
+        """Make the workload without starting it; nothing half-made stays behind after an error.
+
+        Raises:
+            Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
+            Conflict: ``NameConflict``: the name is taken by something that is not ours.
+        """
+
+    def start(self, uid: str, attempt: int) -> None:
+        """Start or start again; starting a running one is success; a paused one is resumed."""
+
+    def stop(self, uid: str, *, grace: float) -> None:
+        """Ask every workload of the uid to end, and kill it after ``grace`` seconds."""
+
+    def remove(self, uid: str) -> None:
+        """Remove every workload of the uid, running or not; HOME stays."""
+
+    def remove_home(self, uid: str, name: str) -> None:
+        """Remove the HOME that outlives workloads; refuses one that does not carry the uid."""
+
+    def update(self, uid: str, limits: Limits) -> None:
+        """Apply limits to the running workload at once."""
+
+    def image_id(self, image: str) -> str | None:
+        """Return the identifier of a local image, or ``None`` when it is surely not there."""
+
+    def exec(self, uid: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a short command inside; for people's requests, never on a timer (an exec costs 40 ms of CPU)."""
+
+    def attach(self, uid: str, argv: Sequence[str], *, columns: int, rows: int) -> AbstractContextManager[AttachStream]:
+        """Run an interactive command inside and return its terminal."""
+
+    def attach_argv(self, uid: str, argv: Sequence[str]) -> tuple[str, ...]:
+        """Return the command a person runs on this host to attach a terminal."""
+
+    def logs(self, uid: str, *, tail: int) -> bytes:
+        """Return the last lines the workload printed."""
+
+    def watch(self, stop: Event) -> Iterator[str | Resync]:
+        """Yield the uid of each workload that changed, and :class:`Resync` at (re)connection.
+
+        Never raises for an engine that went away: it reconnects with backoff until ``stop`` is set. Ends
+        within a second of ``stop``.
+        """

@@ -1,0 +1,145 @@
+"""Settings: defaults < YAML file < environment (``CCO_...``) < command line; unknown keys are errors.
+
+The YAML file is ``$CCO_CONFIG`` or ``config.yaml`` in the user's configuration directory. Secrets are never
+settings: see ``controller.credentials``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import yaml
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from .errors import Terminal
+
+APP = "cc-orchestrator"
+
+
+def config_path() -> Path:
+    """Return where the YAML file is looked for, whether or not it exists."""
+    named = os.environ.get("CCO_CONFIG")
+    return Path(named) if named else Path(platformdirs.user_config_dir(APP)) / "config.yaml"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each field is also ``CCO_<FIELD>`` in the environment.
+
+    Attributes:
+        state_dir: database, sockets, token; the same absolute path on the host and in the controller's container.
+        root: repositories must lie below it, because the controller's container sees only this part of the host.
+        worktree_base_path: where worktrees go; default: ``<repository>.worktrees`` beside each repository.
+        max_instances: how many instances may be declared; ``0`` = no limit.
+        resync_seconds: every object is looked at again at least this often.
+        workers: passes that run at the same time; container starts do not get faster beyond four.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CCO_", extra="forbid", frozen=True)
+
+    state_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_state_dir(APP)))
+    root: Path | None = None
+    worktree_base_path: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_instances: int = Field(default=5, ge=0)
+    runtime: str = "docker"
+    instance_image: str = "cc-orchestrator/instance:0.1.0"
+    container_prefix: str = Field(default="cco", pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")
+    network: str = "cc-orchestrator"
+    model_base_url: str | None = None
+    resync_seconds: float = Field(default=30.0, gt=0)
+    heartbeat_seconds: float = Field(default=5.0, gt=0)
+    stop_grace_seconds: float = Field(default=8.0, gt=0)
+    workers: int = Field(default=4, ge=1, le=64)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.state_dir / "state.db"
+
+    @property
+    def token_file(self) -> Path:
+        """Holds the API token, mode 0600."""
+        return self.state_dir / "token"
+
+    @property
+    def controller_socket(self) -> Path:
+        """Where the controller serves streams to the API."""
+        return self.state_dir / "controller.sock"
+
+    def instance_dir(self, name: str) -> Path:
+        """Return the instance's own folder below the state directory."""
+        return self.state_dir / "instances" / name
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: command line, environment, YAML."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_yaml(config_path()))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Terminal("InvalidConfig", f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise Terminal("InvalidConfig", f"{path}: is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise Terminal("InvalidConfig", f"{path}: must be a mapping of settings, not a {type(values).__name__}")
+    return values
+
+
+def load_settings(**flags: object) -> Settings:
+    """Return the settings; ``flags`` are command-line values, ``None`` meaning not given.
+
+    Raises:
+        Terminal: ``InvalidConfig`` naming each wrong key or value, with the nearest known key.
+    """
+    _check_environment()
+    try:
+        return Settings(**{key: value for key, value in flags.items() if value is not None})  # type: ignore[arg-type]  # values are validated by pydantic
+    except ValidationError as error:
+        lines = [_explain(".".join(map(str, item["loc"])), item["msg"], item["type"]) for item in error.errors()]
+        raise Terminal("InvalidConfig", "; ".join(lines)) from error
+
+
+_OTHER_VARIABLES = {"CCO_CONFIG", "CCO_TOKEN", "CCO_TOKEN_FILE", "CCO_SERVER", "CCO_SECRETS_FILE"}
+
+
+def _check_environment() -> None:
+    known = {f"CCO_{field.upper()}" for field in Settings.model_fields} | _OTHER_VARIABLES
+    for name in os.environ:
+        if name.startswith("CCO_") and name not in known:
+            raise Terminal("InvalidConfig", _explain(name, "unknown variable", "extra_forbidden", known))
+
+
+def _explain(key: str, message: str, type_: str, known: set[str] | None = None) -> str:
+    if type_ != "extra_forbidden":
+        return f"{key}: {message}"
+    near = difflib.get_close_matches(key, known or set(Settings.model_fields), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{key}: unknown setting{hint} (see 'cco config show')"
