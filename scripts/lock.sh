@@ -24,6 +24,7 @@ resolve() {
 }
 
 resolve dev --extra dev pyproject.toml
+resolve client --constraint requirements/dev.txt pyproject.toml
 resolve controller --extra server --constraint requirements/dev.txt pyproject.toml
 # The agent's packages alone, without what the client of the API needs.
 python - agent >requirements/agent.in <<'PYTHON'
@@ -34,7 +35,7 @@ print(*extras[sys.argv[1]], sep="\n")
 PYTHON
 resolve agent --constraint requirements/dev.txt requirements/agent.in
 rm requirements/agent.in
-printf 'hatchling\n' >requirements/build.in
+printf 'editables\nhatchling\nuv\n' >requirements/build.in
 resolve build --constraint requirements/dev.txt requirements/build.in
 rm requirements/build.in
 

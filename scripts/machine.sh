@@ -4,6 +4,9 @@
 say() { printf '==> %s\n' "$*"; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
+# The project's version: the images' tag.
+version() { sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml; }
+
 # "debian bookworm", "ubuntu noble", ... or "unknown".
 # shellcheck disable=SC1091  # the machine's own file
 distribution() { (. /etc/os-release 2>/dev/null && echo "${ID:-unknown} ${VERSION_CODENAME:-unknown}") || echo unknown; }
@@ -28,4 +31,13 @@ debian_mirror() {
   # shellcheck disable=SC2016  # $(...) here is apt's own format language
   apt-get indextargets --format '$(CREATED_BY) $(LABEL) $(COMPONENT) $(REPO_URI)' |
     awk -v label="${1:-Debian}" '$1 == "Packages" && $2 == label && $3 == "main" { print $4; exit }'
+}
+
+# The certificates this machine trusts, where it has some of its own (a company's proxy, say); else nothing.
+ca_bundle() {
+  if [ -n "${SSL_CERT_FILE:-}" ] && [ -s "$SSL_CERT_FILE" ]; then
+    echo "$SSL_CERT_FILE"
+  elif [ -n "$(find /usr/local/share/ca-certificates -name '*.crt' 2>/dev/null)" ]; then
+    echo /etc/ssl/certs/ca-certificates.crt
+  fi
 }

@@ -20,10 +20,10 @@ case $1 in
     exec python -m controller run
     ;;
   server)
-    # The API needs no more than the state directory's owner may do; from here on it is that user, without a capability.
+    # The API needs no more than the state directory's owner may do; from here on it is that user.
     owner=$(owner_of "$CCO_STATE_DIR")
-    exec setpriv --reuid "${owner%:*}" --regid "${owner#*:}" --clear-groups --no-new-privs \
-      --inh-caps=-all --bounding-set=-all -- python -m ui.server
+    exec setpriv --reuid "${owner%:*}" --regid "${owner#*:}" --clear-groups --inh-caps=-all \
+      -- python -m ui.server
     ;;
   *)
     exec "$@"

@@ -1,0 +1,50 @@
+# `make` or `make help` lists what there is. Every target sets up what it needs by itself.
+.DEFAULT_GOAL := help
+.PHONY: help up demo down test test-unit check setup engine images lock clean
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+# testcontainers' reaper is an image of its own; tests label what they make and remove it themselves.
+export TESTCONTAINERS_RYUK_DISABLED := true
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Start the system; prints the dashboard's address and how to declare a first instance
+	@sh scripts/up.sh
+
+demo: ## The whole job without any key: a scripted model, a throw-away repository, one instance
+	@sh scripts/demo.sh
+
+down: ## Stop the system and its instances, losing nothing; remove what the demo made
+	@sh scripts/down.sh
+
+test: setup images ## Every test, with containers and a browser
+	@rm -f .coverage .coverage.*
+	$(PYTEST) --cov --cov-report=term --cov-report=xml:test-results/coverage.xml --junitxml=test-results/junit.xml --cov-fail-under=90
+
+test-unit: setup ## The tests that need no Docker (under a minute)
+	$(PYTEST) tests/unit
+
+check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/shellcheck --external-sources scripts/*.sh containers/*/*.sh .ci/run
+	$(PYTEST) tests/unit --cov=controller/reconcile --cov-branch --cov-report=term --cov-fail-under=100
+
+setup: ## The Python environment .venv and, as root on Debian or Ubuntu, the programs tests need
+	@sh scripts/environment.sh dev
+
+engine: ## A Docker engine with Compose and Buildx; installs one as root on Debian or Ubuntu if none answers
+	@sh scripts/engine.sh
+
+images: engine ## The two images, from the cache where nothing has changed
+	@sh scripts/images.sh
+
+lock: setup ## Renew requirements/*.txt from pyproject.toml
+	@sh scripts/lock.sh
+
+clean: ## Remove what building and testing left here, and the two images
+	@sh scripts/clean.sh

@@ -1,0 +1,53 @@
+#!/bin/sh
+# `make down`: stop the system and its instances; no work is lost, and `make up` goes on where they were. What `make
+# demo` made is removed altogether.
+set -eu
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/system.sh
+. scripts/system.sh
+
+if ! docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
+  say "no Docker engine answers, so nothing of ours runs"
+  [ ! -d .demo ] || say "the demo's folder .demo stays until 'make down' finds an engine"
+  exit 0
+fi
+
+# The containers of the instances of this system, and only of this one: each has its folder below the state directory mounted.
+instances() {
+  docker ps --quiet --no-trunc "$@" --filter label=cc-orchestrator.installation |
+    xargs --no-run-if-empty docker inspect --format '{{.Id}}{{range .Mounts}} {{.Source}}{{end}}' |
+    awk -v folder="$CCO_STATE_DIR/instances/" 'index($0, " " folder) { print $1 }'
+}
+
+# First the controller, which would start again what we stop; then Claude in every instance gets the time to end well.
+stop_system() {
+  compose down --remove-orphans
+  running=$(instances)
+  [ -z "$running" ] || say "stopping the instances (their conversations and files stay)"
+  echo "$running" | xargs --no-run-if-empty docker stop --time 10 >/dev/null
+}
+
+# What the containers left in the folder can belong to another user, so it is emptied from inside one.
+remove_demo() {
+  for container in $(instances --all); do
+    volumes=$(docker inspect --format '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}' "$container")
+    docker rm --force "$container" >/dev/null
+    echo "$volumes" | xargs --no-run-if-empty docker volume rm >/dev/null
+  done
+  docker run --rm --network none --volume "$DEMO:/demo" --entrypoint find "cc-orchestrator/controller:$(version)" \
+    /demo -mindepth 1 -delete
+  rmdir "$DEMO"
+}
+
+if [ -d .demo ]; then
+  say "removing the demo"
+  use_demo_system
+  export CCO_DEMO_GATEWAY=none
+  stop_system
+  remove_demo
+fi
+
+use_real_system
+say "stopping the system"
+stop_system
+say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"

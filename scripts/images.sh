@@ -1,0 +1,9 @@
+#!/bin/sh
+# `make images`: the base image (or its stand-in), then both of ours. Unchanged parts come from the cache.
+set -eu
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/machine.sh
+. scripts/machine.sh
+
+sh scripts/base_image.sh
+CA_BUNDLE=${CA_BUNDLE:-$(ca_bundle)} docker compose --file compose.yaml build "$@"
