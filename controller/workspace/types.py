@@ -141,8 +141,10 @@ class Workspaces(Protocol):
         Returns the commit, or ``None`` when there is nothing to save. Index, worktree and branch are not touched.
         """
 
-    def remove(self, ref: WorkspaceRef) -> None:
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
         """Remove worktree folder, registration and private git directory; branch and snapshots stay.
+
+        With ``keep_worktree`` folder and registration stay as well and belong to the user from then on.
 
         Checks by itself, immediately before, that nothing unsaved is there; raises Retryable ``UnsavedWork`` if so.
         """

@@ -1,0 +1,198 @@
+"""``python -m controller run``: put the parts together and keep the loop going until a signal.
+
+The only place that knows which store, runtime and workspaces are used. The loop itself begins in
+``reconcile.loop``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from typing import Any
+
+from .agents import AgentLinks
+from .credentials import Credentials
+from .errors import CcoError, NotFound, Terminal
+from .logs import configure_logging
+from .reconcile.actions import Plan
+from .reconcile.execute import Executor
+from .reconcile.loop import Controller, Request
+from .reconcile.plan import plan
+from .reconcile.reconciler import InstanceReconciler
+from .reconcile.repositories import RepositoryReconciler
+from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
+from .reconcile.usage import UsageRecorder
+from .resources import Instance, Kind
+from .runtime.protocol import Runtime
+from .settings import Settings, load_settings
+from .state_directory import RunDirectories, controller_lock, prepare_state_directory
+from .store import Store
+from .streams import Streams, StreamServer
+from .workspace import GitWorkspaces
+
+logger = logging.getLogger(__name__)
+
+RUNTIME_GROUP = "cc_orchestrator.runtimes"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def load_runtime(settings: Settings, installation: str) -> Runtime:
+    """Return the runtime the settings name, found by entry point.
+
+    Raises:
+        Terminal: ``UnknownRuntime``, naming those that are installed.
+    """
+    known = {point.name: point for point in entry_points(group=RUNTIME_GROUP)}
+    if settings.runtime not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise Terminal("UnknownRuntime", f"runtime {settings.runtime!r} is not installed; there is: {names}")
+    factory: Any = known[settings.runtime].load()
+    runtime: Runtime = factory(installation=installation, prefix=settings.container_prefix, network=settings.network)
+    return runtime
+
+
+class Application:
+    """All parts of one controller process, wired."""
+
+    def __init__(self, settings: Settings, store: Store, runtime: Runtime, credentials: Credentials) -> None:
+        self._runtime = runtime
+        directories = RunDirectories(settings)
+        workspaces = GitWorkspaces(settings.state_dir)
+        self._links = AgentLinks(directories.path, credentials.read, self._wake)
+        executor = Executor(
+            workspaces=workspaces,
+            runtime=runtime,
+            links=self._links,
+            rows=store.instances,
+            inputs=store.inputs,
+            events=store.events,
+            stop_grace=settings.stop_grace_seconds,
+            run_dir=directories,
+        )
+        reconciler = InstanceReconciler(
+            instances=store.instances,
+            repositories=store.repositories,
+            inputs=store.inputs,
+            events=store.events,
+            workspaces=workspaces,
+            runtime=runtime,
+            links=self._links,
+            executor=executor,
+            credentials=credentials.present,
+            settings=settings,
+            clock=_now,
+        )
+        repository_reconciler = RepositoryReconciler(
+            repositories=store.repositories,
+            instances=store.instances,
+            workspaces=workspaces,
+            root=settings.root,
+            on_change=self._wake,
+            clock=_now,
+        )
+
+        def instance_names() -> list[str]:
+            return [instance.metadata.name for instance in store.instances.list()]
+
+        def repository_names() -> list[str]:
+            return [repository.metadata.name for repository in store.repositories.list()]
+
+        def name_of(uid: str) -> str | None:
+            try:
+                return store.instances.get_by_uid(uid).metadata.name
+            except NotFound:
+                return None
+
+        self._instances = Controller(
+            "instance",
+            reconciler,
+            (
+                StoreSource(store, Kind.INSTANCE, instance_names),
+                RuntimeSource(runtime, name_of, instance_names),
+                ResyncSource(instance_names, settings.resync_seconds),
+            ),
+            workers=settings.workers,
+        )
+        self._repositories = Controller(
+            "repository",
+            repository_reconciler,
+            (
+                StoreSource(store, Kind.REPOSITORY, repository_names),
+                ResyncSource(repository_names, settings.resync_seconds),
+            ),
+            workers=1,
+        )
+        self._usage = UsageRecorder(self._links, store.instances, settings.heartbeat_seconds)
+
+        def preview(instance: Instance) -> Plan:
+            seen, observed, wanted = reconciler.observe(instance)
+            return plan(seen, observed, wanted, reconciler.pace, now=_now())
+
+        self._server = StreamServer(settings.controller_socket, Streams(store.instances.get, preview, runtime))
+
+    def _wake(self, name: str) -> None:
+        self._instances.queue.add(Request(name))
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set; instances keep running after that, nothing depends on this process."""
+        self._repositories.start()
+        self._instances.start()
+        self._usage.start()
+        self._server.start()
+        logger.info("controller started")
+        stop.wait()
+        self._server.stop()
+        self._usage.stop()
+        self._instances.stop()
+        self._repositories.stop()
+        self._links.close()
+        logger.info("controller stopped")
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Open what the controller works with and run it until ``stop`` is set.
+
+    Raises:
+        CcoError: something it cannot start without is missing; the message says the way out.
+    """
+    credentials = Credentials.from_environment()
+    prepare_state_directory(settings)
+    with controller_lock(settings.state_dir):
+        store = Store.open(settings.database)
+        try:
+            runtime = load_runtime(settings, store.installation_id)
+            Application(settings, store, runtime, credentials).run(stop)
+        finally:
+            store.close()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
+    parser.add_argument("command", choices=["run"], help="run the loop until SIGTERM or SIGINT")
+    parser.parse_args(arguments)
+    os.umask(0o077)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        run(settings, stop)
+    except CcoError as error:
+        print(f"controller: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # the entry point's own words
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""The controller's side of the agents: what they report (``report``) and how they are reached (``link``)."""
+
+from .link import AgentLinks, Heard
+from .report import AgentConfig, InputAcknowledgement, Report
+
+__all__ = ["AgentConfig", "AgentLinks", "Heard", "InputAcknowledgement", "Report"]

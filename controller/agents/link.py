@@ -1,0 +1,252 @@
+"""Links: one listening unix socket per instance, in the folder that is mounted into its container.
+
+Which socket a report came in on is who sent it; there is no token and no network route. All sockets are served by
+one thread with one event loop; everything public may be called from any thread. A report that matters puts the
+instance's name on the queue through ``on_change``; the reconciler reads it back with :meth:`AgentLinks.heard`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from .report import MAX_LINE, AgentConfig, Report
+
+logger = logging.getLogger(__name__)
+
+SOCKET_NAME = "controller.sock"
+CONFIG_NAME = "instance.json"
+CALL_TIMEOUT = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the agent of one instance said last.
+
+    Attributes:
+        age: seconds since the report came in, by the monotonic clock.
+        connected: whether the agent's connection stands now.
+        handed_over: ids of the inputs that went out on the current connection.
+    """
+
+    report: Report
+    age: float
+    connected: bool
+    handed_over: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Link:
+    name: str
+    uid: str
+    directory: Path
+    server: asyncio.Server | None = None
+    writer: asyncio.StreamWriter | None = None
+    report: Report | None = None
+    received: float = 0.0
+    opened: float = field(default_factory=time.monotonic)
+    handed_over: set[str] = field(default_factory=set)
+
+
+class AgentLinks:
+    """See the module's docstring.
+
+    Args:
+        directory: returns the folder (``run``) of an instance by its name.
+        credentials: returns the current credentials; called for every new connection.
+        on_change: called with the instance's name when a report differs in what matters.
+    """
+
+    def __init__(
+        self,
+        directory: Callable[[str], Path],
+        credentials: Callable[[], Mapping[str, str]],
+        on_change: Callable[[str], None],
+    ) -> None:
+        self._directory = directory
+        self._credentials = credentials
+        self._on_change = on_change
+        self._links: dict[str, _Link] = {}
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="agent-links", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close every socket and end the thread; idempotent."""
+        if not self._thread.is_alive():
+            return
+        for uid in list(self._links):
+            self.forget(uid)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CALL_TIMEOUT)
+        self._loop.close()
+
+    def open(self, name: str, uid: str) -> None:
+        """Listen for the agent of an instance; idempotent, and repairs a socket file that was removed."""
+        directory = self._directory(name)
+        with self._lock:
+            link = self._links.get(uid)
+            if link is not None and (directory / SOCKET_NAME).exists():
+                return
+            link = link or _Link(name, uid, directory)
+            self._links[uid] = link
+        self._call(self._listen(link))
+
+    def forget(self, uid: str) -> None:
+        """Stop listening for an instance and drop what it said; idempotent."""
+        with self._lock:
+            link = self._links.pop(uid, None)
+        if link is not None:
+            self._call(self._shut(link))
+
+    def heard(self, uid: str) -> Heard | None:
+        """Return the newest report of an instance, or ``None`` when it never said anything to this process."""
+        with self._lock:
+            link = self._links.get(uid)
+            if link is None or link.report is None:
+                return None
+            age = max(time.monotonic() - link.received, 0.0)
+            return Heard(link.report, age, link.writer is not None, frozenset(link.handed_over))
+
+    def listening_for(self, uid: str) -> float:
+        """Return the seconds since the instance's socket was opened by this process; 0 when it is not open."""
+        link = self._links.get(uid)
+        return 0.0 if link is None else time.monotonic() - link.opened
+
+    def all_heard(self) -> dict[str, Heard]:
+        """Return the newest report of every instance by uid."""
+        return {uid: heard for uid in list(self._links) if (heard := self.heard(uid)) is not None}
+
+    def configure(self, config: AgentConfig) -> None:
+        """Write ``instance.json`` atomically, readable inside the container; idempotent."""
+        directory = self._directory(config.name)
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.chmod(0o755)
+        temporary = directory / f".{CONFIG_NAME}.new"
+        temporary.write_text(config.model_dump_json(by_alias=True), encoding="utf-8")
+        temporary.chmod(0o444)
+        temporary.replace(directory / CONFIG_NAME)
+
+    def send_input(self, uid: str, input_id: str, text: str) -> bool:
+        """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm."""
+        with self._lock:
+            link = self._links.get(uid)
+        if link is None:
+            return False
+        return self._call(self._send(link, {"type": "input", "id": input_id, "text": text}, input_id))
+
+    def send_credentials(self) -> None:
+        """Tell every connected agent the current credentials."""
+        values = dict(self._credentials())
+        for link in list(self._links.values()):
+            self._call(self._send(link, {"type": "credentials", "values": values}))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT)
+
+    async def _listen(self, link: _Link) -> None:
+        await self._shut(link)
+        link.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        sock = _bind(link.directory)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(link, reader, writer)
+
+        link.server = await asyncio.start_unix_server(serve, sock=sock, limit=MAX_LINE)
+
+    async def _shut(self, link: _Link) -> None:
+        if link.writer is not None:
+            link.writer.close()
+            link.writer = None
+        if link.server is not None:
+            link.server.close()
+            link.server = None
+            with contextlib.suppress(FileNotFoundError):
+                (link.directory / SOCKET_NAME).unlink()
+
+    async def _serve(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk with one connection; a newer one replaces an older one."""
+        if link.writer is not None:
+            link.writer.close()
+        with self._lock:
+            link.writer = writer
+            link.handed_over.clear()
+        try:
+            await self._send(link, {"type": "credentials", "values": dict(self._credentials())})
+            while line := await reader.readline():
+                self._receive(link, line)
+        except (OSError, ValueError) as error:
+            logger.warning("agent connection dropped", extra={"cco_instance": link.name, "cco_error": str(error)})
+        finally:
+            if link.writer is writer:
+                with self._lock:
+                    link.writer = None
+                self._on_change(link.name)
+            writer.close()
+
+    def _receive(self, link: _Link, line: bytes) -> None:
+        try:
+            report = Report.model_validate_json(line)
+        except ValidationError as error:
+            extra = {"cco_instance": link.name, "cco_errors": error.error_count()}
+            logger.warning("agent message ignored", extra=extra)
+            return
+        if report.uid != link.uid:
+            logger.warning("report of another instance ignored", extra={"cco_instance": link.name})
+            return
+        with self._lock:
+            before, link.report = link.report, report
+            link.received = time.monotonic()
+        if before is None or before.significant() != report.significant():
+            self._on_change(link.name)
+
+    async def _send(self, link: _Link, message: Mapping[str, object], input_id: str | None = None) -> bool:
+        writer = link.writer
+        if writer is None or writer.is_closing():
+            return False
+        try:
+            writer.write(json.dumps(message).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), CALL_TIMEOUT)
+        except (OSError, TimeoutError):
+            return False
+        if input_id is not None:
+            with self._lock:
+                link.handed_over.add(input_id)
+        return True
+
+
+def _bind(directory: Path) -> socket.socket:
+    """Return a listening-ready socket in the folder, reached through a file descriptor.
+
+    The path of a unix socket is limited to 108 bytes; the state directory may be deeper than that.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path = f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(SOCKET_NAME, dir_fd=descriptor)
+        sock.bind(path)
+        Path(path).chmod(0o666)  # the container's user is not ours; the folder above is closed to everybody else
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.close(descriptor)
+    return sock

@@ -1,0 +1,163 @@
+"""What a pass may do. A plan is a value; ``execute`` carries it out, and every reason becomes an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.agents import InputAcknowledgement
+from controller.resources import Input
+from controller.runtime.protocol import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureWorkspace:
+    """Make or repair branch, worktree and private git directory."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateWorkload:
+    """Make the next attempt's workload and start it."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorkload:
+    """Start the existing workload (again) with the current configuration."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartWorkload:
+    """Stop the workload gracefully and start it again with the current configuration.
+
+    Attributes:
+        failure: reason to count against the instance; empty when a person or a change of the spec asked for it.
+    """
+
+    reason: str
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorkload:
+    """Let Claude end its session and stop the workload."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWorkload:
+    """Remove the stopped workload; HOME and workspace stay."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """Apply changed limits to the running workload."""
+
+    limits: Limits
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectCommits:
+    """Carry the agent's commits into the user's repository."""
+
+    refs_version: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotWork:
+    """Save uncommitted work under a private ref."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverInput:
+    """Hand a prompt to the agent."""
+
+    input: Input
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveInput:
+    """Record what the agent said about a prompt."""
+
+    acknowledgement: InputAcknowledgement
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWorkspace:
+    """Remove worktree and private git directory; only ever planned when nothing in them is unsaved."""
+
+    keep_worktree: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHome:
+    """Remove the volume with Claude's HOME."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Drop the row: the last act of a deletion."""
+
+    reason: str
+
+
+Action = (
+    EnsureWorkspace
+    | CreateWorkload
+    | StartWorkload
+    | RestartWorkload
+    | StopWorkload
+    | RemoveWorkload
+    | UpdateLimits
+    | CollectCommits
+    | SnapshotWork
+    | DeliverInput
+    | ResolveInput
+    | RemoveWorkspace
+    | RemoveHome
+    | Release
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why nothing (more) is done; ``waiting`` tells a passing state from one that needs a person.
+
+    Attributes:
+        reason: CamelCase; becomes the reason of ``Ready``.
+        message: for people, with the way out.
+    """
+
+    reason: str
+    message: str
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision of one pass. No actions and no ``blocked``: the spec is satisfied.
+
+    Attributes:
+        requeue_after: seconds after which time alone may change the decision.
+    """
+
+    actions: tuple[Action, ...] = ()
+    blocked: Blocked | None = None
+    requeue_after: float | None = None

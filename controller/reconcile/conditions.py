@@ -1,0 +1,187 @@
+"""What is reported about an instance: from one look, the plan and what went wrong to conditions. Pure.
+
+The reasons used here and in ``plan`` are listed in ``docs/reference/conditions.md``; a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.agents import Heard
+from controller.errors import CcoError, Unavailable
+from controller.resources import Condition, ConditionStatus, Instance, OperatingMode, SessionState, set_condition
+from controller.runtime.protocol import Workload, WorkloadState
+from controller.workspace.types import Presence
+
+from .actions import EnsureWorkspace, Plan
+from .observed import Observed, Pace
+
+TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A condition before it gets its time and generation."""
+
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What went wrong in a pass, and at which action (``None``: at the look)."""
+
+    error: CcoError
+    action: object | None
+
+
+def compute_conditions(
+    instance: Instance, observed: Observed | None, plan: Plan, mishap: Mishap | None, pace: Pace, *, now: datetime
+) -> tuple[Condition, ...]:
+    """Return all conditions of an instance.
+
+    Args:
+        instance: as it was when the pass began.
+        observed: the newest look; ``None`` when looking failed, which changes nothing but ``Unknown``.
+        plan: what is still to be done after this pass.
+        mishap: what stopped the pass.
+        pace: deadlines.
+        now: the time of the look.
+    """
+    if observed is None:
+        facts = _unknown(mishap)
+    else:
+        parts = (
+            _workspace(observed, plan, mishap),
+            _workload(observed),
+            _session(observed),
+            _agent(observed, pace),
+            _suspended(instance, observed),
+        )
+        facts = (*parts, _ready(instance, plan, mishap, parts))
+    conditions = instance.status.conditions
+    generation = instance.metadata.generation
+    for fact in facts:
+        conditions = set_condition(
+            conditions, fact.type, fact.status, fact.reason, fact.message, generation=generation, now=now
+        )
+    return conditions
+
+
+def _unknown(mishap: Mishap | None) -> tuple[Fact, ...]:
+    """A failed look says nothing about the world except that it failed."""
+    reason = mishap.error.reason if mishap else "LookFailed"
+    message = mishap.error.message if mishap else ""
+    return (Fact("Ready", UNKNOWN, reason, message),)
+
+
+def _workspace(observed: Observed, plan: Plan, mishap: Mishap | None) -> Fact:
+    workspace = observed.workspace
+    if mishap is not None and isinstance(mishap.action, EnsureWorkspace):
+        return Fact("WorkspaceReady", FALSE, mishap.error.reason, mishap.error.message)
+    if workspace is None:
+        blocked = plan.blocked
+        return Fact("WorkspaceReady", UNKNOWN, blocked.reason if blocked else "NotLookedAt")
+    if workspace.presence is Presence.READY:
+        if workspace.diverged:
+            message = (
+                "somebody committed to the branch while Claude did; both lines are kept, Claude's under "
+                "refs/cco/instances: merge it into the branch, or reset the branch to it"
+            )
+            return Fact("WorkspaceReady", TRUE, "Diverged", message)
+        return Fact("WorkspaceReady", TRUE, "Ready")
+    reasons = {Presence.ABSENT: "Absent", Presence.BROKEN: "NeedsRepair", Presence.FOREIGN: "PathOccupied"}
+    return Fact("WorkspaceReady", FALSE, reasons[workspace.presence], workspace.detail)
+
+
+def _workload(observed: Observed) -> Fact:
+    if not observed.workloads:
+        return Fact("WorkloadRunning", FALSE, "Absent", "there is no container")
+    workload = observed.workloads[0]
+    words = {
+        WorkloadState.RUNNING: (TRUE, "Running"),
+        WorkloadState.CREATED: (FALSE, "Created"),
+        WorkloadState.PAUSED: (FALSE, "Paused"),
+        WorkloadState.EXITED: (FALSE, "Exited"),
+        WorkloadState.LOST: (UNKNOWN, "Lost"),
+    }
+    status, reason = words[workload.state]
+    return Fact("WorkloadRunning", status, reason, workload.name)
+
+
+def running(observed: Observed) -> Workload | None:
+    """Return the workload if exactly one exists and it runs."""
+    if len(observed.workloads) == 1 and observed.workloads[0].state is WorkloadState.RUNNING:
+        return observed.workloads[0]
+    return None
+
+
+def _session(observed: Observed) -> Fact:
+    if running(observed) is None:
+        return Fact("SessionReady", FALSE, "NotRunning")
+    if observed.heard is None:
+        return Fact("SessionReady", FALSE, "StartingSession", "waiting for the agent's first report")
+    session = observed.heard.report.session
+    if session.state is SessionState.STARTING:
+        return Fact("SessionReady", FALSE, "StartingSession", session.detail or "Claude Code is starting")
+    if session.state is SessionState.EXITED:
+        return Fact("SessionReady", FALSE, "SessionExited", session.detail or "Claude Code has ended")
+    return Fact("SessionReady", TRUE, "SessionUp")
+
+
+def _agent(observed: Observed, pace: Pace) -> Fact:
+    heard = observed.heard
+    if running(observed) is None or heard is None:
+        return Fact("AgentHealthy", FALSE, "NotRunning" if running(observed) is None else "NoReportYet")
+    if is_silent(heard, pace):
+        message = f"no report for more than {pace.silent_after:.0f} s"
+        return Fact("AgentHealthy", FALSE, "NoSignal", message)
+    return Fact("AgentHealthy", TRUE, "Reporting")
+
+
+def is_silent(heard: Heard, pace: Pace) -> bool:
+    """Tell whether an agent missed so many heartbeats that its last report is no longer believed."""
+    return heard.age >= pace.silent_after
+
+
+def _suspended(instance: Instance, observed: Observed) -> Fact:
+    alive = any(w.state in {WorkloadState.RUNNING, WorkloadState.PAUSED} for w in observed.workloads)
+    if instance.spec.operating_mode is not OperatingMode.RUNNING:
+        if alive:
+            return Fact("Suspended", FALSE, "Stopping")
+        return Fact("Suspended", TRUE, str(instance.spec.operating_mode), "HOME, branch and worktree are kept")
+    was = next((c for c in instance.status.conditions if c.type == "Suspended" and c.status is TRUE), None)
+    if was is not None and not alive:
+        return Fact("Suspended", TRUE, "Resuming")
+    return Fact("Suspended", FALSE, "Running")
+
+
+def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[Fact, ...]) -> Fact:
+    """The sum: what a person should know first."""
+    workspace, workload, session, agent, suspended = parts
+    if mishap is not None:
+        status = UNKNOWN if isinstance(mishap.error, Unavailable) else FALSE
+        return Fact("Ready", status, mishap.error.reason, mishap.error.message)
+    if plan.blocked is not None and plan.blocked.reason != "Draining":
+        return Fact("Ready", FALSE, plan.blocked.reason, plan.blocked.message)
+    if instance.metadata.deletion_requested_at is not None:
+        return Fact("Ready", FALSE, "Deleting")
+    if instance.spec.operating_mode is not OperatingMode.RUNNING:
+        return Fact("Ready", FALSE, suspended.reason, suspended.message)
+    order = (
+        (workspace, "CreatingWorkspace"),
+        (workload, "StartingWorkload"),
+        (session, session.reason),
+        (agent, agent.reason),
+    )
+    for part, reason in order:
+        if part.status is not TRUE:
+            return Fact("Ready", FALSE, reason, part.message)
+    if workspace.reason == "Diverged":
+        return Fact("Ready", TRUE, "Diverged", workspace.message)
+    if plan.blocked is not None:
+        return Fact("Ready", TRUE, plan.blocked.reason, plan.blocked.message)
+    return Fact("Ready", TRUE, "Ready")

@@ -1,0 +1,250 @@
+"""Carrying out a plan, one action after the other. Every action may be repeated and may be cut off.
+
+What an action changes in the status comes back as a new status; the reconciler writes it at the end of the pass.
+A crash before that loses nothing: the next pass sees the world and takes the same numbers from its labels.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from controller.agents import AgentLinks
+from controller.errors import Retryable
+from controller.resources import EventType, Input, InputState, Instance, InstanceStatus, Kind, WorkspaceStatus
+from controller.resources.observed import FailureRecord
+from controller.runtime.protocol import Mount, Runtime, WorkloadSpec
+from controller.workspace.types import Workspaces
+
+from .actions import (
+    Action,
+    CollectCommits,
+    CreateWorkload,
+    DeliverInput,
+    EnsureWorkspace,
+    Release,
+    RemoveHome,
+    RemoveWorkload,
+    RemoveWorkspace,
+    ResolveInput,
+    RestartWorkload,
+    SnapshotWork,
+    StartWorkload,
+    StopWorkload,
+    UpdateLimits,
+)
+from .exits import count_failure
+from .observed import Wanted
+
+logger = logging.getLogger(__name__)
+
+RUN_TARGET = "/run/cco"
+
+EVENT_REASONS: dict[type[Action], str] = {
+    EnsureWorkspace: "WorkspaceCreated",
+    CreateWorkload: "WorkloadCreated",
+    StartWorkload: "WorkloadStarted",
+    RestartWorkload: "WorkloadRestarted",
+    StopWorkload: "WorkloadStopped",
+    RemoveWorkload: "WorkloadRemoved",
+    UpdateLimits: "LimitsUpdated",
+    CollectCommits: "CommitsCollected",
+    SnapshotWork: "WorkSnapshotted",
+    DeliverInput: "InputDelivered",
+    ResolveInput: "InputResolved",
+    RemoveWorkspace: "WorkspaceRemoved",
+    RemoveHome: "HomeRemoved",
+    Release: "Deleted",
+}
+
+
+class EventSink(Protocol):
+    """Where events go."""
+
+    def record(self, kind: Kind, name: str, uid: str, type: EventType, reason: str, message: str) -> object:  # noqa: A002  # the resource's own field name
+        """Record one event; equal ones in a row are counted."""
+
+
+class InputSink(Protocol):
+    """Where the fate of prompts is written."""
+
+    def set_state(self, id: str, state: InputState, reason: str | None = None) -> object:  # noqa: A002  # the resource's own field name
+        """Move a prompt to another state; idempotent."""
+
+    def pending(self, uid: str) -> list[Input]:
+        """Return the prompts of an instance that are not resolved, oldest first."""
+
+
+class Rows(Protocol):
+    """The one thing an action does to the instance's row."""
+
+    def purge(self, uid: str) -> object:
+        """Drop the row; idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Everything actions need to act.
+
+    Attributes:
+        run_dir: returns the folder that is mounted at ``/run/cco`` in an instance's container.
+    """
+
+    workspaces: Workspaces
+    runtime: Runtime
+    links: AgentLinks
+    rows: Rows
+    inputs: InputSink
+    events: EventSink
+    stop_grace: float
+    run_dir: RunDirectory
+
+    def execute(
+        self, action: Action, instance: Instance, status: InstanceStatus, wanted: Wanted | None, now: datetime
+    ) -> InstanceStatus:
+        """Carry out one action and record its event; returns the status with what it changed.
+
+        Raises:
+            Retryable, Terminal: what was not done; nothing of it stays half-made.
+        """
+        changed, message = self._act(action, instance, status, wanted, now)
+        if message is not None:
+            meta = instance.metadata
+            reason = EVENT_REASONS[type(action)]
+            self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.NORMAL, reason, message)
+            logger.info("%s", reason, extra={"cco_instance": meta.name, "cco_reason": message})
+        return changed
+
+    def _act(
+        self, action: Action, instance: Instance, status: InstanceStatus, wanted: Wanted | None, now: datetime
+    ) -> tuple[InstanceStatus, str | None]:
+        """Return the changed status and the event's message (``None``: not worth an event)."""
+        uid, name = instance.metadata.uid, instance.metadata.name
+        match action:
+            case StopWorkload():
+                self.runtime.stop(uid, grace=self.stop_grace)
+            case RemoveWorkload():
+                self.runtime.remove(uid)
+            case UpdateLimits():
+                self.runtime.update(uid, action.limits)
+            case RemoveHome():
+                self.runtime.remove_home(uid, name)
+            case Release():
+                self.links.forget(uid)
+                self.run_dir.remove(name)
+                self.rows.purge(uid)
+            case DeliverInput():
+                if not self.links.send_input(uid, action.input.id, action.input.text):
+                    raise Retryable("AgentUnreachable", "the agent's connection broke; it will come back", delay=1.0)
+                self.inputs.set_state(action.input.id, InputState.DELIVERED)
+            case ResolveInput():
+                answer = action.acknowledgement
+                self.inputs.set_state(answer.id, answer.input_state, answer.reason)
+            case _:
+                if wanted is None:
+                    msg = f"{type(action).__name__} was planned without a worked-out spec"
+                    raise AssertionError(msg)
+                return self._build(action, instance, status, wanted, now)
+        return status, action.reason
+
+    def _build(
+        self, action: Action, instance: Instance, status: InstanceStatus, wanted: Wanted, now: datetime
+    ) -> tuple[InstanceStatus, str | None]:
+        """The actions that need to know what is wanted."""
+        uid = instance.metadata.uid
+        match action:
+            case EnsureWorkspace():
+                self.workspaces.create(wanted.ref)
+                return _with_workspace(status, wanted), action.reason
+            case CreateWorkload():
+                self._configure(wanted, action.attempt)
+                self.runtime.create(self._workload_spec(instance, wanted, action.attempt))
+                self.runtime.start(uid, action.attempt)
+                return _started(status, instance, action.attempt), action.reason
+            case StartWorkload():
+                self._configure(wanted, status.attempt)
+                self.runtime.start(uid, status.attempt)
+                return _started(status, instance, status.attempt), action.reason
+            case RestartWorkload():
+                self.runtime.stop(uid, grace=self.stop_grace)
+                self._configure(wanted, status.attempt)
+                self.runtime.start(uid, status.attempt)
+                started = _started(status, instance, status.attempt)
+                if action.failure:
+                    failures = count_failure(status.failures, action.failure, action.reason, now)
+                    started = started.model_copy(update={"failures": failures})
+                return started, action.reason
+            case CollectCommits():
+                return self._collect(action, status, wanted)
+            case SnapshotWork():
+                message = f"cc-orchestrator: work of {instance.metadata.name} ({action.reason})"
+                commit = self.workspaces.snapshot(wanted.ref, message=message)
+                told = f"{action.reason}; uncommitted work is in {commit[:12]}" if commit else None
+                return _with_workspace(status, wanted, snapshot=commit), told
+            case RemoveWorkspace():
+                self.workspaces.remove(wanted.ref, keep_worktree=action.keep_worktree)
+                return status, action.reason
+            case _:
+                msg = f"no way to carry out {type(action).__name__}"
+                raise AssertionError(msg)
+
+    def _configure(self, wanted: Wanted, attempt: int) -> None:
+        self.links.open(wanted.config.name, wanted.config.uid)
+        self.links.configure(wanted.config.model_copy(update={"attempt": attempt}))
+
+    def _workload_spec(self, instance: Instance, wanted: Wanted, attempt: int) -> WorkloadSpec:
+        name = instance.metadata.name
+        run = Mount(str(self.run_dir.path(name)), RUN_TARGET, read_only=True)
+        return WorkloadSpec(
+            name=name,
+            uid=instance.metadata.uid,
+            attempt=attempt,
+            image=wanted.image,
+            spec_hash=wanted.spec_hash,
+            limits=wanted.limits,
+            mounts=(*self.workspaces.mounts(wanted.ref), run),
+            user=wanted.ref.owner,
+            workdir=wanted.ref.worktree,
+        )
+
+    def _collect(
+        self, action: CollectCommits, status: InstanceStatus, wanted: Wanted
+    ) -> tuple[InstanceStatus, str | None]:
+        collected = self.workspaces.collect(wanted.ref)
+        status = _with_workspace(status, wanted, head=collected.head, collected_refs=action.refs_version)
+        head = (collected.head or "")[:12]
+        return status, f"{wanted.ref.branch} is at {head}" if collected.moved else None
+
+
+class RunDirectory(Protocol):
+    """The instance's own folder in the state directory."""
+
+    def path(self, name: str) -> Path:
+        """Return the folder that is mounted at ``/run/cco``."""
+
+    def remove(self, name: str) -> None:
+        """Remove the instance's folder; idempotent."""
+
+
+def _with_workspace(status: InstanceStatus, wanted: Wanted, **changes: object) -> InstanceStatus:
+    """Return the status with the workspace's place, and with those facts that are known."""
+    ref = wanted.ref
+    before = status.workspace or WorkspaceStatus(path=ref.worktree, git_dir=ref.private, branch=ref.branch)
+    known = {key: value for key, value in changes.items() if value is not None}
+    return status.model_copy(update={"workspace": before.model_copy(update=known)})
+
+
+def _started(status: InstanceStatus, instance: Instance, attempt: int) -> InstanceStatus:
+    """Return the status after a start: the restart that was asked for is done, and clears the failures."""
+    asked = instance.spec.restart_generation > status.restarted_generation
+    return status.model_copy(
+        update={
+            "attempt": attempt,
+            "restarts": status.restarts + (1 if status.attempt else 0),
+            "restarted_generation": instance.spec.restart_generation,
+            "failures": FailureRecord() if asked else status.failures,
+        }
+    )

@@ -1,0 +1,99 @@
+"""Accounting of exits: each one is counted once, and enough of them in a row end in "gave up".
+
+Pure. The record lives in the instance's status, so a restart of the controller forgets nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from controller.agents import Heard
+from controller.resources import Instance, InstanceStatus, LastExit, OperatingMode, RestartPolicy
+from controller.resources.observed import FailureRecord
+from controller.runtime.protocol import Workload, WorkloadState
+
+MAX_FAILURES = 6
+"""Failures in a row after which only a person starts the instance again."""
+
+HEALTHY_AFTER = timedelta(minutes=10)
+"""A run of this length clears the record."""
+
+_FIRST_DELAY = 10.0
+_LONGEST_DELAY = 300.0
+_KILLED = 137
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def delay_after(failures: int) -> float:
+    """Return the seconds to wait before the next start: the first one is at once, then 10 s doubling to 300 s."""
+    return 0.0 if failures <= 1 else float(min(_FIRST_DELAY * 2 ** (failures - 2), _LONGEST_DELAY))
+
+
+def count_failure(record: FailureRecord, reason: str, message: str, now: datetime) -> FailureRecord:
+    """Return the record with one more failure."""
+    count = record.count + 1
+    retry_at = now + timedelta(seconds=delay_after(count))
+    return FailureRecord(count=count, last_at=now, retry_at=retry_at, reason=reason, message=message)
+
+
+def describe_exit(workload: Workload, heard: Heard | None) -> LastExit:
+    """Return how the workload ended, in words."""
+    code = workload.exit_code
+    out_of_memory = workload.oom_killed or (code == _KILLED and heard is not None and heard.report.usage.oom_kills > 0)
+    if out_of_memory:
+        reason = "OOMKilled"
+        message = (
+            f"a process ran out of memory ({workload.limits.memory // 1024**2} MiB allowed) and Claude was killed; "
+            "raise spec.resources.memory"
+        )
+    elif workload.error:
+        reason, message = "StartFailed", workload.error
+    elif code == 0:
+        reason, message = "Exited", "the session ended by itself"
+    elif code == _KILLED:
+        reason, message = "Killed", "the session was killed (signal 9)"
+    else:
+        reason, message = "ExitedWithError", f"the session ended with exit code {code}"
+    return LastExit(
+        workload_id=workload.id,
+        finished_at=workload.finished_at or workload.started_at or _NEVER,
+        exit_code=code,
+        reason=reason,
+        message=message,
+    )
+
+
+def account(instance: Instance, workload: Workload | None, heard: Heard | None, now: datetime) -> InstanceStatus:
+    """Return the status with a new exit recorded and a long healthy run forgiven; the same status otherwise."""
+    status = instance.status
+    if workload is None:
+        return status
+    if workload.state is not WorkloadState.EXITED:
+        return _forgive(status, workload, now)
+    last = describe_exit(workload, heard)
+    known = status.last_exit
+    if known is not None and (known.workload_id, known.finished_at) == (last.workload_id, last.finished_at):
+        return status
+    failures = status.failures
+    if workload.started_at is not None and last.finished_at - workload.started_at >= HEALTHY_AFTER:
+        failures = FailureRecord()
+    if _is_failure(instance, last):
+        failures = count_failure(failures, last.reason, last.message, now)
+    return status.model_copy(update={"last_exit": last, "failures": failures})
+
+
+def is_final(instance: Instance, last: LastExit) -> bool:
+    """Tell whether the restart policy lets an ended session rest."""
+    policy = instance.spec.restart_policy
+    return policy is RestartPolicy.NEVER or (policy is RestartPolicy.ON_FAILURE and last.exit_code == 0)
+
+
+def _is_failure(instance: Instance, last: LastExit) -> bool:
+    return instance.spec.operating_mode is OperatingMode.RUNNING and not is_final(instance, last)
+
+
+def _forgive(status: InstanceStatus, workload: Workload, now: datetime) -> InstanceStatus:
+    running = workload.state is WorkloadState.RUNNING and workload.started_at is not None
+    if running and status.failures.count and workload.started_at and now - workload.started_at >= HEALTHY_AFTER:
+        return status.model_copy(update={"failures": FailureRecord()})
+    return status

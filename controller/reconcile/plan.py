@@ -1,0 +1,322 @@
+"""The decision: from what is wanted and what is there to what to do next. Pure: no I/O, no clock, no logging.
+
+Read :func:`plan` first; each function below it answers for one situation. Two rules shape all of them: what could
+lose work or is not ours is ``blocked``, never acted on; and a plan may be cut off after any action, because the
+next pass starts from what is there and not from what was planned.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from controller.agents import Heard
+from controller.resources import Instance, OperatingMode, Repository, SessionState, find_condition
+from controller.resources.conditions import ConditionStatus
+from controller.runtime.protocol import Workload, WorkloadState
+from controller.workspace.types import Presence, Unsaved, WorkspaceState
+
+from .actions import (
+    Action,
+    Blocked,
+    CollectCommits,
+    CreateWorkload,
+    DeliverInput,
+    EnsureWorkspace,
+    Plan,
+    Release,
+    RemoveHome,
+    RemoveWorkload,
+    RemoveWorkspace,
+    ResolveInput,
+    RestartWorkload,
+    SnapshotWork,
+    StartWorkload,
+    StopWorkload,
+    UpdateLimits,
+)
+from .exits import MAX_FAILURES, is_final
+from .observed import Observed, Pace, Wanted
+
+INPUT_NEEDED = "input needed"
+_TURN_RUNS = frozenset({SessionState.WORKING, SessionState.WAITING})
+
+
+def plan(instance: Instance, observed: Observed, wanted: Wanted | None, pace: Pace, *, now: datetime) -> Plan:
+    """Return what to do next for one instance.
+
+    Args:
+        instance: with exits already accounted for (:func:`controller.reconcile.exits.account`).
+        observed: one look at the world.
+        wanted: ``None`` when the repository is not in a state to work anything out.
+        pace: deadlines.
+        now: the time of the look.
+    """
+    if observed.repository is None or wanted is None or observed.workspace is None:
+        return _without_repository(instance, observed)
+    if instance.metadata.deletion_requested_at is not None:
+        return _delete(instance, observed, observed.workspace)
+    obstacle = _obstacle(instance, observed, observed.workspace, wanted)
+    if obstacle is not None:
+        return Plan(blocked=obstacle)
+    workload = observed.workloads[0] if observed.workloads else None
+    if instance.spec.operating_mode is not OperatingMode.RUNNING:
+        return _rest(instance, observed, workload)
+    if workload is None:
+        return _create(instance, observed, observed.workspace, now)
+    if workload.state is WorkloadState.RUNNING:
+        return _keep_running(instance, observed, wanted, workload, pace, now)
+    return _start_again(instance, observed, wanted, workload, now)
+
+
+def _obstacle(instance: Instance, observed: Observed, workspace: WorkspaceState, wanted: Wanted) -> Blocked | None:
+    """Return what must not be decided by a program."""
+    if len(observed.workloads) > 1:
+        names = ", ".join(workload.name for workload in observed.workloads)
+        message = f"several containers carry this instance's uid ({names}); remove those that should not be there"
+        return Blocked("AmbiguousWorkload", message)
+    if any(workload.state is WorkloadState.LOST for workload in observed.workloads):
+        return Blocked("WorkloadLost", "the place it runs on is silent; it may still be running", waiting=True)
+    if workspace.presence is Presence.FOREIGN and instance.spec.operating_mode is OperatingMode.RUNNING:
+        message = f"{wanted.ref.worktree}: {workspace.detail}; move it away, or delete this instance"
+        return Blocked("PathOccupied", message)
+    return None
+
+
+def _without_repository(instance: Instance, observed: Observed) -> Plan:
+    """Nothing can be built, and nothing can be saved or removed either, so running workloads stay as they are."""
+    repository = observed.repository
+    deleting = instance.metadata.deletion_requested_at is not None
+    if deleting and instance.status.workspace is None and not observed.workloads:
+        return Plan((RemoveHome("nothing was ever made"), Release("nothing of the instance is left")))
+    if repository is None:
+        name = instance.spec.repository
+        message = f"spec.repository: no repository {name!r} is registered; run 'cco init' inside it"
+        return Plan(blocked=Blocked("RepositoryNotFound", message))
+    ready = find_condition(repository.status.conditions, "Ready")
+    if ready is None:
+        message = f"waiting for the first look at repository {repository.metadata.name!r}"
+        return Plan(blocked=Blocked("WaitingForRepository", message, waiting=True))
+    return Plan(blocked=Blocked(ready.reason, f"repository {repository.metadata.name!r}: {ready.message}"))
+
+
+def _delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -> Plan:
+    """Save work, stop, save what the stop left, remove container, worktree, HOME; the row goes last."""
+    save = _unsaved(workspace, "the instance is being deleted")
+    if any(workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED} for workload in observed.workloads):
+        return Plan((*save, StopWorkload("the instance is being deleted")))
+    if observed.workloads:
+        return Plan((*_bring_home(workspace), *save, RemoveWorkload("the instance is being deleted")))
+    if save:
+        return Plan((*_bring_home(workspace), *save))
+    steps: list[Action] = []
+    if workspace.presence in {Presence.READY, Presence.BROKEN}:
+        keep = instance.spec.worktree_policy.value == "Retain"
+        what = "the worktree is kept by worktree_policy" if keep else "everything in it is in the repository"
+        steps = [*_bring_home(workspace), RemoveWorkspace(keep, what)]
+    return Plan((*steps, RemoveHome("the instance is being deleted"), Release("nothing of the instance is left")))
+
+
+def _unsaved(workspace: WorkspaceState, reason: str) -> tuple[Action, ...]:
+    """Plan a snapshot unless a look proved that there is nothing to save."""
+    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
+        return ()
+    return () if workspace.unsaved in {Unsaved.NONE, Unsaved.SNAPSHOTTED} else (SnapshotWork(reason),)
+
+
+def _bring_home(workspace: WorkspaceState) -> tuple[Action, ...]:
+    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
+        return ()
+    return (CollectCommits(None, "the last commits are brought home"),)
+
+
+def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
+    """Suspended keeps the stopped container; Stopped removes it too."""
+    mode = instance.spec.operating_mode
+    if workload is None:
+        return Plan()
+    if workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
+        return Plan((StopWorkload(f"spec.operating_mode is {mode}"),))
+    home = _collect_changed(instance, observed)
+    if mode is OperatingMode.SUSPENDED:
+        return Plan(home)
+    return Plan((*home, RemoveWorkload("spec.operating_mode is Stopped")))
+
+
+def _create(instance: Instance, observed: Observed, workspace: WorkspaceState, now: datetime) -> Plan:
+    """There is no workload: make the workspace and the next attempt."""
+    steps = _ensure_workspace(workspace)
+    held = _held_back(instance, observed, now)
+    if held is not None:
+        return Plan(steps, held.blocked, held.requeue_after)
+    attempt = instance.status.attempt + 1
+    reason = "first start" if attempt == 1 else "the container is gone"
+    return Plan((*steps, CreateWorkload(attempt, reason)))
+
+
+def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workload: Workload, now: datetime) -> Plan:
+    """There is a workload that does not run: let it rest, wait, start it, or replace it."""
+    if workload.state is WorkloadState.PAUSED:
+        return Plan((StartWorkload("the container was paused"),))
+    asked = instance.spec.restart_generation > instance.status.restarted_generation
+    last = instance.status.last_exit
+    ended = workload.state is WorkloadState.EXITED and last is not None and last.workload_id == workload.id
+    home = _collect_changed(instance, observed)
+    if ended and last is not None and is_final(instance, last) and not asked and not _just_resumed(instance):
+        reason = "Completed" if last.exit_code == 0 else last.reason
+        message = f"{last.message}; restart_policy is {instance.spec.restart_policy} ('cco restart' starts it again)"
+        return Plan(home, Blocked(reason, message))
+    held = _held_back(instance, observed, now)
+    if held is not None:
+        return Plan(home, held.blocked, held.requeue_after)
+    workspace = observed.workspace
+    steps = (*home, *(_ensure_workspace(workspace) if workspace is not None else ()))
+    if workload.spec_hash != wanted.spec_hash:
+        return Plan((*steps, *_replace(instance, workload)))
+    reason = last.message if ended and last is not None else "it was created but never started"
+    return Plan((*steps, StartWorkload(reason)))
+
+
+def _just_resumed(instance: Instance) -> bool:
+    """An instance that was suspended and is to run again ended because it was told to, not by itself."""
+    suspended = find_condition(instance.status.conditions, "Suspended")
+    return suspended is not None and suspended.status is ConditionStatus.TRUE
+
+
+def _held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | None:
+    """Return the plan that starts nothing, if something speaks against a start."""
+    status = instance.status
+    asked = instance.spec.restart_generation > status.restarted_generation
+    if not observed.credentials:
+        message = (
+            "Claude Code has nothing to log in with: set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or "
+            "ANTHROPIC_AUTH_TOKEN for the controller ('make up' passes it on)"
+        )
+        return Plan(blocked=Blocked("CredentialsMissing", message), requeue_after=10.0)
+    if asked:
+        return None
+    failures = status.failures
+    if failures.count >= MAX_FAILURES:
+        message = (
+            f"gave up after {failures.count} failures in a row, the last: {failures.message}; "
+            f"look at 'cco logs {instance.metadata.name}', then 'cco restart {instance.metadata.name}'"
+        )
+        return Plan(blocked=Blocked("CrashLoop", message))
+    if failures.retry_at is not None and failures.retry_at > now:
+        seconds = (failures.retry_at - now).total_seconds()
+        message = f"{failures.message}; failure {failures.count} of {MAX_FAILURES} in a row, next start is paced"
+        return Plan(blocked=Blocked("BackingOff", message, waiting=True), requeue_after=seconds)
+    return None
+
+
+def _ensure_workspace(workspace: WorkspaceState) -> tuple[Action, ...]:
+    if workspace.presence is Presence.READY:
+        return ()
+    return (EnsureWorkspace(workspace.detail or "it does not exist yet"),)
+
+
+def _replace(instance: Instance, workload: Workload) -> tuple[Action, ...]:
+    attempt = max(instance.status.attempt, workload.attempt) + 1
+    return (RemoveWorkload("the spec changed"), CreateWorkload(attempt, "the spec changed"))
+
+
+def _keep_running(
+    instance: Instance, observed: Observed, wanted: Wanted, workload: Workload, pace: Pace, now: datetime
+) -> Plan:
+    """The workload runs: carry out what changed, bring commits home, deliver prompts."""
+    workspace, heard = observed.workspace, observed.heard
+    if workspace is not None and workspace.presence is not Presence.READY:
+        # A running container would keep the dead folder: stop first, the next pass makes it again.
+        return Plan((StopWorkload(f"the worktree needs repair: {workspace.detail}"),))
+    if instance.spec.restart_generation > instance.status.restarted_generation:
+        return Plan((RestartWorkload("a restart was asked for"),))
+    overdue = _overdue(instance, observed, workload, pace, now)
+    if overdue is not None:
+        return overdue
+    steps: list[Action] = []
+    if workload.limits != wanted.limits:
+        steps.append(UpdateLimits(wanted.limits, "spec.resources changed"))
+    steps.extend(_collect_changed(instance, observed))
+    steps.extend(_inputs(observed))
+    drift = _drift(instance, wanted, workload, heard)
+    if not drift:
+        return Plan(tuple(steps), requeue_after=_next_look(workload, heard, pace, now))
+    if heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS:
+        message = "the spec changed in a way that needs a restart; it is done when Claude's turn ends"
+        return Plan(tuple(steps), Blocked("Draining", message, waiting=True))
+    return Plan((*steps, *drift))
+
+
+def _drift(instance: Instance, wanted: Wanted, workload: Workload, heard: Heard | None) -> tuple[Action, ...]:
+    if workload.spec_hash != wanted.spec_hash:
+        return (StopWorkload("the spec changed"), *_replace(instance, workload))
+    if heard is not None and heard.report.config_hash != wanted.config.config_hash:
+        return (RestartWorkload("the spec changed"),)
+    return ()
+
+
+def _overdue(instance: Instance, observed: Observed, workload: Workload, pace: Pace, now: datetime) -> Plan | None:
+    """Restart a workload that runs but does not come up, or has gone silent, past its deadline.
+
+    A controller that has just started has heard nobody yet, so its own time of listening counts too.
+    """
+    heard = observed.heard
+    starting = heard is None or heard.report.session.state is SessionState.STARTING
+    if starting:
+        deadline, failure = pace.start_deadline, "SessionNotStarted"
+        began = workload.started_at if heard is None else heard.report.session.since
+        late = began is not None and now - began >= deadline and observed.listening_for >= deadline.total_seconds()
+        message = f"the session was not up after {deadline.seconds} s"
+    else:
+        deadline, failure = pace.silence_deadline, "NoSignal"
+        late = heard is not None and heard.age >= deadline.total_seconds()
+        message = f"the agent in the container was silent for {deadline.seconds} s"
+    if not late or not observed.credentials:
+        return None
+    return _held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))
+
+
+def _next_look(workload: Workload, heard: Heard | None, pace: Pace, now: datetime) -> float | None:
+    """Return when time alone changes something: an agent becoming silent, or a start past its deadline."""
+    if heard is None or heard.report.session.state is SessionState.STARTING:
+        began = workload.started_at or now
+        return max((began + pace.start_deadline - now).total_seconds(), 1.0)
+    if heard.age < pace.silent_after:
+        return pace.silent_after - heard.age + 0.1
+    return max(pace.silence_deadline.total_seconds() - heard.age, 1.0)
+
+
+def _collect_changed(instance: Instance, observed: Observed) -> tuple[Action, ...]:
+    """Bring commits home when the agent says that a ref moved since the last time."""
+    workspace = instance.status.workspace
+    version = observed.heard.report.refs_version if observed.heard is not None else None
+    if workspace is None or version is None or version == workspace.collected_refs:
+        return ()
+    return (CollectCommits(version, "the agent's branches moved"),)
+
+
+def _inputs(observed: Observed) -> tuple[Action, ...]:
+    """Record answers, then hand over the oldest open prompt if Claude is in a state to take one."""
+    heard = observed.heard
+    if heard is None:
+        return ()
+    open_ids = {waiting.id for waiting in observed.inputs}
+    answers = {answer.id: answer for answer in heard.report.inputs if answer.id in open_ids}
+    resolved = tuple(ResolveInput(answer, f"prompt {answer.state} by Claude") for answer in answers.values())
+    waiting = next((entry for entry in observed.inputs if entry.id not in answers), None)
+    if waiting is None or waiting.id in heard.handed_over or not heard.connected or not takes_input(heard):
+        return resolved
+    return (*resolved, DeliverInput(waiting, "a prompt waits"))
+
+
+def takes_input(heard: Heard) -> bool:
+    """Tell whether typing reaches Claude's prompt and nothing else; a permission dialog must never get it."""
+    session = heard.report.session
+    if session.state is SessionState.IDLE:
+        return True
+    return session.state is SessionState.WAITING and session.waiting_for == INPUT_NEEDED
+
+
+def repository_ready(repository: Repository) -> bool:
+    """Tell whether workspaces can be made from a repository now."""
+    ready = find_condition(repository.status.conditions, "Ready")
+    return ready is not None and ready.status is ConditionStatus.TRUE

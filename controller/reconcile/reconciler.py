@@ -1,0 +1,239 @@
+"""One pass of one instance, on one screen: observe, plan, act, observe again, conditions, status.
+
+``loop`` calls :meth:`InstanceReconciler.reconcile` with a name; everything else is read anew. The decision is in
+``plan``, the acts are in ``execute``, the report is in ``conditions``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from controller.agents import AgentLinks, Heard
+from controller.errors import CcoError, NotFound
+from controller.resources import (
+    EventType,
+    Instance,
+    InstanceStatus,
+    Kind,
+    Repository,
+    WorkloadStatus,
+    WorkspaceStatus,
+    find_condition,
+)
+from controller.resources.conditions import ConditionStatus
+from controller.runtime.protocol import Runtime, Workload
+from controller.settings import Settings
+from controller.workspace.types import Presence, Workspaces, WorkspaceState
+
+from .actions import Plan, Release
+from .conditions import Mishap, compute_conditions, running
+from .execute import EventSink, Executor, InputSink, Rows
+from .exits import account
+from .loop import Request, Result
+from .observed import Observed, Pace, Wanted, work_out
+from .plan import plan, repository_ready
+
+logger = logging.getLogger(__name__)
+
+
+class Instances(Rows, Protocol):
+    """The instances' rows."""
+
+    def get(self, name: str) -> Instance:
+        """Return the instance; raises NotFound."""
+
+    def update_status(self, uid: str, status: InstanceStatus) -> bool:
+        """Write the status if it differs; ``False`` when the row is gone."""
+
+
+class Repositories(Protocol):
+    """The repositories' rows."""
+
+    def get(self, name: str) -> Repository:
+        """Return the repository; raises NotFound."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReconciler:
+    """Brings one instance a step nearer to its spec.
+
+    Attributes:
+        credentials: tells whether there is anything for Claude to log in with.
+        clock: the wall clock, in UTC.
+    """
+
+    instances: Instances
+    repositories: Repositories
+    inputs: InputSink
+    events: EventSink
+    workspaces: Workspaces
+    runtime: Runtime
+    links: AgentLinks
+    executor: Executor
+    credentials: Callable[[], bool]
+    settings: Settings
+    clock: Callable[[], datetime]
+
+    @property
+    def pace(self) -> Pace:
+        """Deadlines from the settings."""
+        return Pace(heartbeat=self.settings.heartbeat_seconds)
+
+    def reconcile(self, request: Request) -> Result:
+        """Do one pass; see the module's docstring."""
+        try:
+            instance = self.instances.get(request.name)
+        except NotFound:
+            return Result()
+        try:
+            instance, observed, wanted = self.observe(instance)
+        except CcoError as error:
+            self._report(instance, instance.status, None, Plan(), Mishap(error, None))
+            raise
+        decision = plan(instance, observed, wanted, self.pace, now=self.clock())
+        status, mishap = self._act(instance, decision, wanted)
+        if mishap is None and any(isinstance(action, Release) for action in decision.actions):
+            return Result()
+        if decision.actions:
+            observed, decision = self._look_again(instance, status, observed, decision)
+        self._report(instance, status, observed, decision, mishap)
+        if mishap is not None:
+            raise mishap.error
+        return Result(0.0 if decision.actions else decision.requeue_after)
+
+    def observe(self, instance: Instance) -> tuple[Instance, Observed, Wanted | None]:
+        """Look at everything that belongs to an instance.
+
+        Returns:
+            The instance with exits and attempt taken over from the world, the look, and the spec worked out
+            (``None`` when the repository is not in a state for that).
+
+        Raises:
+            Unavailable: something could not be looked at, so nothing may be concluded.
+        """
+        uid = instance.metadata.uid
+        self.links.open(instance.metadata.name, uid)
+        workloads = self.runtime.inspect(uid)
+        attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
+        heard = self.links.heard(uid)
+        if heard is not None and heard.report.attempt != attempt:
+            heard = None
+        status = instance.status.model_copy(update={"attempt": attempt})
+        instance = instance.model_copy(update={"status": status})
+        only = workloads[0] if len(workloads) == 1 else None
+        instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
+        repository = self._repository(instance.spec.repository)
+        wanted, workspace = None, None
+        if repository is not None and repository_ready(repository):
+            wanted = work_out(instance, repository, self.settings, attempt=attempt)
+            deep = instance.metadata.deletion_requested_at is not None
+            workspace = self.workspaces.inspect(wanted.ref, deep=deep)
+        observed = Observed(
+            repository=repository,
+            workspace=workspace,
+            workloads=workloads,
+            heard=heard,
+            inputs=tuple(self.inputs.pending(uid)),
+            credentials=self.credentials(),
+            listening_for=self.links.listening_for(uid),
+        )
+        return instance, observed, wanted
+
+    def _repository(self, name: str) -> Repository | None:
+        try:
+            return self.repositories.get(name)
+        except NotFound:
+            return None
+
+    def _act(self, instance: Instance, decision: Plan, wanted: Wanted | None) -> tuple[InstanceStatus, Mishap | None]:
+        """Carry out the plan until it is done or something is in the way."""
+        status = instance.status
+        for action in decision.actions:
+            try:
+                status = self.executor.execute(action, instance, status, wanted, self.clock())
+            except CcoError as error:
+                meta = instance.metadata
+                self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, error.reason, error.message)
+                return status, Mishap(error, action)
+        return status, None
+
+    def _look_again(
+        self, instance: Instance, status: InstanceStatus, before: Observed, decision: Plan
+    ) -> tuple[Observed, Plan]:
+        """Look at what the acts made of the world; if that fails, what is known is the look before."""
+        acted = instance.model_copy(update={"status": status})
+        try:
+            acted, observed, wanted = self.observe(acted)
+        except CcoError as error:
+            logger.info("second look failed", extra={"cco_instance": instance.metadata.name, "cco_error": str(error)})
+            return before, decision
+        return observed, plan(acted, observed, wanted, self.pace, now=self.clock())
+
+    def _report(
+        self,
+        instance: Instance,
+        status: InstanceStatus,
+        observed: Observed | None,
+        decision: Plan,
+        mishap: Mishap | None,
+    ) -> None:
+        """Compute the status and write it, if it differs; tell when the instance became ready or ceased to be."""
+        now = self.clock()
+        conditions = compute_conditions(instance, observed, decision, mishap, self.pace, now=now)
+        status = status.model_copy(
+            update={"conditions": conditions, "observed_generation": instance.metadata.generation}
+        )
+        if observed is not None:
+            status = _with_facts(status, observed)
+        self.instances.update_status(instance.metadata.uid, status)
+        self._tell_transition(instance, status)
+
+    def _tell_transition(self, instance: Instance, status: InstanceStatus) -> None:
+        before = find_condition(instance.status.conditions, "Ready")
+        after = find_condition(status.conditions, "Ready")
+        if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
+            return
+        ready = after.status is ConditionStatus.TRUE
+        if not ready and (before is None or before.status is not ConditionStatus.TRUE) and not after.message:
+            return
+        type_ = EventType.NORMAL if ready or after.status is not ConditionStatus.FALSE else EventType.WARNING
+        meta = instance.metadata
+        self.events.record(Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, after.message or str(after.reason))
+
+
+def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:
+    """Return the status with what the look showed of the parts."""
+    workload = observed.workloads[0] if observed.workloads else None
+    alive = running(observed)
+    heard: Heard | None = observed.heard if alive is not None else None
+    return status.model_copy(
+        update={
+            "workload": _workload_status(workload) if workload is not None else None,
+            "workspace": _workspace_status(status.workspace, observed.workspace),
+            "session": heard.report.session_status() if heard is not None else None,
+            "started_at": alive.started_at if alive is not None else None,
+        }
+    )
+
+
+def _workload_status(workload: Workload) -> WorkloadStatus:
+    return WorkloadStatus(
+        name=workload.name,
+        id=workload.id,
+        attempt=workload.attempt,
+        state=str(workload.state),
+        image_id=workload.image_id,
+        started_at=workload.started_at,
+    )
+
+
+def _workspace_status(known: WorkspaceStatus | None, seen: WorkspaceState | None) -> WorkspaceStatus | None:
+    """Take over what the look tells; where it was made and what was collected stays as recorded."""
+    if known is None or seen is None or seen.presence is Presence.FOREIGN:
+        return known
+    facts = {"base_commit": seen.base_commit, "head": seen.head, "ahead": seen.ahead, "snapshot": seen.snapshot}
+    return known.model_copy(update={key: value for key, value in facts.items() if value is not None})

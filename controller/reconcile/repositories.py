@@ -1,0 +1,108 @@
+"""One pass of one repository: look at it and say whether instances can be made from it. Nothing is ever changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from controller.errors import NotFound, Retryable, Terminal
+from controller.resources import ConditionStatus, Instance, Repository, RepositoryStatus, set_condition
+from controller.workspace.types import RepositoryState, Workspaces
+
+from .loop import Request, Result
+
+
+class RepositoryRows(Protocol):
+    """The repositories' rows."""
+
+    def get(self, name: str) -> Repository:
+        """Return the repository; raises NotFound."""
+
+    def update_status(self, uid: str, status: RepositoryStatus) -> bool:
+        """Write the status if it differs."""
+
+    def purge(self, uid: str) -> object:
+        """Drop the row; idempotent."""
+
+
+class InstancesOf(Protocol):
+    """The instances that were made from a repository."""
+
+    def list(self, *, repository: str | None = None) -> list[Instance]:
+        """Return them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryReconciler:
+    """Keeps ``Repository.status`` true; ``on_change`` wakes the instances that wait for it."""
+
+    repositories: RepositoryRows
+    instances: InstancesOf
+    workspaces: Workspaces
+    root: Path | None
+    on_change: Callable[[str], None]
+    clock: Callable[[], datetime]
+
+    def reconcile(self, request: Request) -> Result:
+        """Do one pass."""
+        try:
+            repository = self.repositories.get(request.name)
+        except NotFound:
+            return Result()
+        users = self.instances.list(repository=request.name)
+        if repository.metadata.deletion_requested_at is not None and not users:
+            self.repositories.purge(repository.metadata.uid)
+            return Result()
+        status = self._look(repository)
+        if self.repositories.update_status(repository.metadata.uid, status) and status != repository.status:
+            for instance in users:
+                self.on_change(instance.metadata.name)
+        return Result()
+
+    def _look(self, repository: Repository) -> RepositoryStatus:
+        try:
+            state = self._inspect(repository)
+        except Terminal as error:
+            return self._verdict(repository, repository.status, ConditionStatus.FALSE, error.reason, error.message)
+        except Retryable as error:
+            return self._verdict(repository, repository.status, ConditionStatus.UNKNOWN, error.reason, error.message)
+        status = repository.status.model_copy(
+            update={
+                "git_dir": state.git_dir,
+                "default_branch": state.default_branch,
+                "head": state.head,
+                "owner_uid": state.owner[0],
+                "owner_gid": state.owner[1],
+                "warnings": state.warnings,
+            }
+        )
+        return self._verdict(repository, status, ConditionStatus.TRUE, "Ready", "")
+
+    def _inspect(self, repository: Repository) -> RepositoryState:
+        path = PurePosixPath(repository.spec.path)
+        if self.root is not None and not path.is_relative_to(self.root):
+            message = (
+                f"spec.path {str(path)!r} is outside {str(self.root)!r}, the part of this machine the controller can "
+                f"see; set CCO_ROOT to a folder above it and run 'make up' again"
+            )
+            raise Terminal("OutsideRoot", message)
+        state = self.workspaces.inspect_repository(repository.spec.path)
+        if state.head is None:
+            raise Terminal("EmptyRepository", f"{path} has no commit yet; make a first one ('git commit')")
+        wished = repository.spec.base_branch
+        if wished is not None and wished not in state.branches:
+            known = ", ".join(state.branches[:10]) or "none"
+            raise Terminal("BaseBranchNotFound", f"spec.base_branch {wished!r} is no branch of {path}; it has: {known}")
+        return state
+
+    def _verdict(
+        self, repository: Repository, status: RepositoryStatus, answer: ConditionStatus, reason: str, message: str
+    ) -> RepositoryStatus:
+        generation = repository.metadata.generation
+        conditions = set_condition(
+            repository.status.conditions, "Ready", answer, reason, message, generation=generation, now=self.clock()
+        )
+        return status.model_copy(update={"conditions": conditions, "observed_generation": generation})

@@ -1,0 +1,124 @@
+"""What puts names on the queue: the database, the runtime's events, the clock; agents' reports add names directly.
+
+A source never says what happened, only where to look; losing a hint costs time until the next resync, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from controller.errors import CcoError
+from controller.resources import Kind
+from controller.runtime.protocol import Resync, Runtime
+
+from .loop import Request
+from .workqueue import Workqueue
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+class Change(Protocol):
+    """One entry of the store's change log."""
+
+    @property
+    def resource_version(self) -> int:
+        """The store's revision of the change."""
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of the changed object."""
+
+    @property
+    def name(self) -> str:
+        """Name of the changed object."""
+
+
+class ChangeLog(Protocol):
+    """The store's side of :class:`StoreSource`."""
+
+    def revision(self) -> int:
+        """Return the newest revision."""
+
+    def wait(self, after: int, timeout: float) -> int:
+        """Block until the revision is greater than ``after``, or for ``timeout`` seconds; return it."""
+
+    def changes(self, after: int, limit: int = 1000) -> Sequence[Change]:
+        """Return the newest change of each object changed since."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSource:
+    """Announces every object once, then each one whose row changed, by whichever process.
+
+    Args:
+        names: returns the names of all objects of the kind.
+    """
+
+    log: ChangeLog
+    kind: Kind
+    names: Callable[[], Iterable[str]]
+
+    def run(self, queue: Workqueue[Request], stop: threading.Event) -> None:
+        """See :class:`~controller.reconcile.loop.Source`."""
+        seen = self.log.revision()
+        self._announce_all(queue)
+        while not stop.is_set():
+            if self.log.wait(seen, POLL_SECONDS) <= seen:
+                continue
+            try:
+                changes = self.log.changes(seen)
+            except CcoError as error:  # the log no longer reaches back so far: look at everything
+                logger.info("change log skipped", extra={"cco_reason": error.reason})
+                seen = self.log.revision()
+                self._announce_all(queue)
+                continue
+            for change in changes:
+                if change.kind is self.kind:
+                    queue.add(Request(change.name))
+                seen = max(seen, change.resource_version)
+
+    def _announce_all(self, queue: Workqueue[Request]) -> None:
+        for name in self.names():
+            queue.add(Request(name))
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSource:
+    """Announces the instances whose workload changed; all of them after every (re)connection.
+
+    Args:
+        name_of: returns the name of the instance with a uid, ``None`` if there is none.
+        names: returns the names of all instances.
+    """
+
+    runtime: Runtime
+    name_of: Callable[[str], str | None]
+    names: Callable[[], Iterable[str]]
+
+    def run(self, queue: Workqueue[Request], stop: threading.Event) -> None:
+        """See :class:`~controller.reconcile.loop.Source`."""
+        for hint in self.runtime.watch(stop):
+            found = self.names() if isinstance(hint, Resync) else (self.name_of(hint),)
+            for name in found:
+                if name is not None:
+                    queue.add(Request(name))
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncSource:
+    """Announces everything at a steady pace, so that no lost hint matters for long."""
+
+    names: Callable[[], Iterable[str]]
+    seconds: float
+
+    def run(self, queue: Workqueue[Request], stop: threading.Event) -> None:
+        """See :class:`~controller.reconcile.loop.Source`."""
+        while not stop.wait(self.seconds):
+            for name in self.names():
+                queue.add(Request(name))
