@@ -2,6 +2,11 @@
 # The two services of the image: `start.sh controller` and `start.sh server`.
 set -eu
 
+# The variable Claude Code itself reads is the one people have set; ours wins where both are.
+if [ -z "${CCO_MODEL_BASE_URL:-}" ] && [ -n "${ANTHROPIC_BASE_URL:-}" ]; then
+  export CCO_MODEL_BASE_URL="$ANTHROPIC_BASE_URL"
+fi
+
 owner_of() { stat --format %u:%g "$1"; }
 
 case $1 in
