@@ -1,0 +1,13 @@
+"""The store: desired state and what was seen of it, in SQLite.
+
+``store`` is the front; ``objects`` is the heart (what instances and repositories share); ``changes`` is the log
+that watchers follow; ``database`` is the only module that knows SQLite; ``migrate`` runs at open. No other part
+of the project imports SQLAlchemy.
+"""
+
+from .applied import Applied
+from .changes import Change, RevisionGone
+from .selector import Selector
+from .store import Store
+
+__all__ = ["Applied", "Change", "RevisionGone", "Selector", "Store"]

@@ -1,0 +1,259 @@
+"""Connections, transactions and errors of the database: the one place that knows it is SQLite.
+
+Everything above speaks SQLAlchemy Core that PostgreSQL would understand too. What differs is here: how a
+writing transaction begins, how one notices that another process wrote (:class:`Signal`), which driver error
+means what, and the file itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, event, exc
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from controller.errors import CcoError, Retryable, Terminal
+
+BUSY_SECONDS = 5.0
+"""How long a writer waits for another one before it gives up with ``DatabaseLocked``."""
+
+POLL_SECONDS = 0.02
+"""How often a waiter looks whether another process wrote."""
+
+_BEGIN = "cco_begin"
+
+
+def _text(value: str) -> str:
+    """JSON columns carry text made and read by the resource models; nothing is left to do here."""
+    return value
+
+
+class Database:
+    """A SQLite file in WAL mode, shared by threads and processes.
+
+    Writers of one process stand in line at a lock, so that SQLite's own waiting (by sleeping) only ever
+    happens between processes. Readers wait for nobody.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity = _identity(path)
+        self._line = threading.Lock()
+        self._local = threading.local()
+        self._engine = create_engine(
+            f"sqlite:///{path}",
+            poolclass=QueuePool,
+            pool_size=16,
+            max_overflow=48,
+            pool_timeout=10,
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+            json_serializer=_text,
+            json_deserializer=_text,
+        )
+        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "begin", _on_begin)
+        self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        self.signal = Signal(path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one moment of the database; inside :meth:`write`, that transaction."""
+        active: Connection | None = getattr(self._local, "connection", None)
+        if active is not None:
+            yield active
+            return
+        self._check_identity()
+        with translated(self.path), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Give a connection in a writing transaction; nested calls of one thread are one transaction.
+
+        Committed when the outermost block ends, rolled back when it raises.
+
+        Raises:
+            Retryable: ``DatabaseLocked`` or ``DiskFull``; nothing was written.
+            Terminal: the file is damaged, unreadable or was replaced.
+        """
+        active: Connection | None = getattr(self._local, "connection", None)
+        if active is not None:
+            yield active
+            return
+        self._check_identity()
+        if not self._line.acquire(timeout=BUSY_SECONDS):
+            raise _locked(self.path)
+        try:
+            with translated(self.path), self._writing.begin() as connection:
+                self._local.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._local.connection = None
+        finally:
+            self._line.release()
+        self.signal.moved_here()
+
+    def use_wal(self) -> str:
+        """Switch the file to write-ahead logging, which it stays in; return the mode it is in now."""
+        with translated(self.path), closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode = WAL")
+            row = cursor.fetchone()
+            return "unknown" if row is None else str(row[0])
+
+    def close(self) -> None:
+        """Wake every waiter and close every connection."""
+        self.signal.close()
+        self._engine.dispose()
+
+    def _check_identity(self) -> None:
+        if _identity(self.path) != self._identity:
+            raise Terminal(
+                "DatabaseReplaced",
+                f"{self.path} was removed or replaced while in use, so nothing more is read or written: "
+                "restart cc-orchestrator (restore the file first if it is gone)",
+            )
+
+
+class Signal:
+    """Tells waiters that something was committed, by this process or by another one.
+
+    Within the process a condition wakes them at once. Other processes are noticed by polling SQLite's
+    ``data_version``, which costs microseconds because it reads shared memory only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._condition = threading.Condition()
+        self._token = 0
+        self.closed = False
+        with translated(path):
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
+            self._data_version = self._read()
+
+    @property
+    def token(self) -> int:
+        """Changes with every commit; take it before looking, then :meth:`wait` for it to change."""
+        return self._token
+
+    def moved_here(self) -> None:
+        """Wake the waiters of this process."""
+        with self._condition:
+            self._token += 1
+            self._condition.notify_all()
+
+    def wait(self, token: int, deadline: float) -> bool:
+        """Block until the token is another one; ``False`` at the deadline (monotonic clock) or after close."""
+        with self._condition:
+            while self._token == token and not self.closed:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                if not self._condition.wait(min(left, POLL_SECONDS)):
+                    self._poll()
+            return not self.closed
+
+    def close(self) -> None:
+        """Let every waiter go."""
+        with self._condition:
+            self.closed = True
+            self._connection.close()
+            self._condition.notify_all()
+
+    def _poll(self) -> None:
+        if self.closed:
+            return
+        version = self._read()
+        if version != self._data_version:
+            self._data_version = version
+            self._token += 1
+            self._condition.notify_all()
+
+    def _read(self) -> int:
+        try:
+            row = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.OperationalError:
+            return -1  # a look that failed is a reason to look properly, never a reason to stay asleep
+        return int(row[0])
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the driver's errors into the loop's two words; see :func:`explain`."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise Retryable("DatabaseBusy", "all database connections are in use: try again in a moment") from error
+    except exc.DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise explain(path, error.orig) from error
+        raise
+    except sqlite3.Error as error:
+        raise explain(path, error) from error
+
+
+def explain(path: Path, error: sqlite3.Error) -> CcoError:
+    """Return what a driver error means for people. Names: https://www.sqlite.org/rescode.html."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return _locked(path)
+    if name in {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}:
+        return Retryable(
+            "DiskFull",
+            f"the disk that holds {path} is full, so nothing was written: free some space; reading still works",
+            delay=10.0,
+        )
+    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
+        return corrupt(path, str(error))
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_IOERR")):
+        return Terminal(
+            "DatabaseUnreadable",
+            f"{path} cannot be opened for reading and writing ({error}): check that the file and its folder "
+            f"belong to the user that runs cc-orchestrator (uid {os.geteuid()})",
+        )
+    return Terminal("DatabaseError", f"{path}: {error} ({name or type(error).__name__})")
+
+
+def corrupt(path: Path, detail: str) -> Terminal:
+    """Return the error for a damaged file."""
+    return Terminal(
+        "DatabaseCorrupt",
+        f"{path} is damaged ({detail}); nothing was touched. Restore it from a backup, or move it and its "
+        "'-wal' and '-shm' files away to begin with an empty database",
+    )
+
+
+def _locked(path: Path) -> Retryable:
+    return Retryable(
+        "DatabaseLocked",
+        f"{path} was locked by another program for {BUSY_SECONDS:.0f} s, so nothing was written: try again",
+        delay=1.0,
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN below is the only one
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA journal_size_limit = 16777216")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))

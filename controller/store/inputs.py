@@ -1,0 +1,106 @@
+"""Inputs: prompts on their way to a Claude. They belong to one instance and go with it."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from controller.errors import NotFound
+from controller.resources import Input, InputState
+
+from . import schema
+from .database import Database
+from .revision import bump
+
+_TABLE = schema.inputs
+_FINAL = frozenset({InputState.ACCEPTED, InputState.REJECTED})
+
+
+class InputStore:
+    """A new or changed input is also a change of its instance (a new ``resource_version``)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, instance: str, uid: str, text: str) -> Input:
+        """Store a prompt for the instance with that name and uid.
+
+        Raises:
+            NotFound: no such instance (any more).
+        """
+        with self._database.write() as connection:
+            revision = bump(connection)
+            if not _touch(self._database, uid, revision, desired=True):
+                raise NotFound("InstanceNotFound", f"instance {instance!r} is gone: see 'cco get instances'")
+            made = Input(
+                id=f"{revision:012d}-{secrets.token_hex(4)}",
+                instance=instance,
+                uid=uid,
+                text=text,
+                created_at=datetime.now(UTC),
+            )
+            values = made.model_dump()
+            values["state"] = made.state.value
+            connection.execute(_TABLE.insert().values(values))
+        return made
+
+    def get(self, id: str) -> Input:  # noqa: A002 - the field's name
+        """Return one input; raises NotFound."""
+        with self._database.read() as connection:
+            row = connection.execute(select(_TABLE).where(_TABLE.c.id == id)).first()
+        if row is None:
+            raise NotFound("InputNotFound", f"input {id!r} does not exist: see 'cco describe' of its instance")
+        return _to_input(row)
+
+    def list(self, instance: str, limit: int | None = None) -> builtins.list[Input]:
+        """Return the inputs of the living instance with that name, oldest first; ``limit`` keeps the newest."""
+        query = select(_TABLE).where(_TABLE.c.instance == instance).order_by(_TABLE.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [_to_input(row) for row in connection.execute(query)][::-1]
+
+    def pending(self, uid: str) -> builtins.list[Input]:
+        """Return what is not final yet, oldest first: ``Pending`` and ``Delivered`` without an acknowledgement."""
+        states = [InputState.PENDING.value, InputState.DELIVERED.value]
+        query = select(_TABLE).where(_TABLE.c.uid == uid, _TABLE.c.state.in_(states)).order_by(_TABLE.c.id)
+        with self._database.read() as connection:
+            return [_to_input(row) for row in connection.execute(query)]
+
+    def set_state(self, id: str, state: InputState, reason: str | None = None) -> bool:  # noqa: A002 - the field's name
+        """Move an input on; ``False`` when it is gone, final already, or in that state with that reason."""
+        with self._database.write() as connection:
+            row = connection.execute(select(_TABLE).where(_TABLE.c.id == id)).first()
+            if row is None or InputState(row.state) in _FINAL or (row.state, row.reason) == (state.value, reason):
+                return False
+            revision = bump(connection)
+            resolved = datetime.now(UTC) if state in _FINAL else None
+            connection.execute(
+                update(_TABLE).where(_TABLE.c.id == id).values(state=state.value, reason=reason, resolved_at=resolved)
+            )
+            _touch(self._database, row.uid, revision, desired=False)
+        return True
+
+
+def _touch(database: Database, uid: str, revision: int, *, desired: bool) -> bool:
+    table = schema.instances
+    values: dict[str, Any] = {"resource_version": revision}
+    if desired:
+        values["desired_version"] = revision
+    with database.write() as connection:
+        return connection.execute(update(table).where(table.c.uid == uid).values(values)).rowcount > 0
+
+
+def _to_input(row: Row[Any]) -> Input:
+    return Input(
+        id=row.id,
+        instance=row.instance,
+        uid=row.uid,
+        text=row.text,
+        state=InputState(row.state),
+        reason=row.reason,
+        created_at=row.created_at,
+        resolved_at=row.resolved_at,
+    )

@@ -1,0 +1,4 @@
+"""Alembic migrations. A new one gets the next number; :data:`HEAD` names the newest."""
+
+HEAD = "0001"
+KNOWN = frozenset({"0001"})

@@ -1,0 +1,100 @@
+"""The store: every declared object, in one SQLite file that API and controller share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import select
+
+from . import schema
+from .changes import OBJECTS, Change, read_changes
+from .database import Database
+from .events import EventStore
+from .idempotency import IdempotencyStore
+from .inputs import InputStore
+from .instances import InstanceStore
+from .migrate import open_database
+from .repositories import RepositoryStore
+from .revision import look
+
+
+class Store:
+    """Open it with :meth:`open`; safe to use from many threads, and many processes may have it open.
+
+    Attributes:
+        installation_id: a UUID made with the database; labels what belongs to this installation.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.instances = InstanceStore(database)
+        self.repositories = RepositoryStore(database)
+        self.events = EventStore(database)
+        self.inputs = InputStore(database)
+        self.idempotency = IdempotencyStore(database)
+        with database.read() as connection:
+            self.installation_id = str(connection.scalar(select(schema.installation.c.installation_id)))
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open the database, making or migrating it first; see :func:`~.migrate.open_database` for errors."""
+        return cls(open_database(path))
+
+    def close(self) -> None:
+        """Release waiters and connections; idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make everything this thread does in the block one transaction: all or nothing, alone among writers.
+
+        Keep it short and free of other I/O: every other writer waits.
+        """
+        with self._database.write():
+            yield
+
+    def revision(self) -> int:
+        """Return the newest ``resource_version``. Take it before a list, then watch from it: nothing is missed."""
+        with self._database.read() as connection:
+            return look(connection).current
+
+    def wait(self, after: int, timeout: float) -> int:
+        """Block until the revision is beyond ``after`` (written by any process), or ``timeout`` seconds passed.
+
+        Returns the revision then. Returns at once when the revision is *behind* ``after`` (another database
+        than the caller thinks; :meth:`changes` then raises RevisionGone), and when the store is closed.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            token = self._database.signal.token
+            revision = self.revision()
+            if revision != after or not self._database.signal.wait(token, deadline):
+                return revision
+
+    def changes(self, after: int, limit: int | None = None, kinds: Collection[str] = OBJECTS) -> list[Change]:
+        """Return the newest change of every object that changed since ``after``, in order.
+
+        Args:
+            after: a revision; go on with the ``resource_version`` of the last change returned.
+            limit: about so many at most (a batch that shares one revision is never split). ``ADDED`` and
+                ``desired`` are exact only without a limit, because they are relative to ``after``.
+            kinds: ``Instance``, ``Repository`` and, when asked for, ``Event``.
+
+        Raises:
+            RevisionGone: too far back, or from another database: list again.
+        """
+        with self._database.read() as connection:
+            return read_changes(connection, after, limit, kinds, (self.instances, self.repositories))

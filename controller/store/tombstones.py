@@ -1,0 +1,31 @@
+"""Tombstones: the last form of deleted objects, so that a watcher learns what went."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from controller.resources import Kind
+
+from . import schema
+
+MAX_TOMBSTONES = 2000
+"""Trimmed to half of it when exceeded; who asks for changes further back has to list again."""
+
+
+def bury(connection: Connection, *, uid: str, kind: Kind, name: str, revision: int, object_json: str) -> None:
+    """Remember the last form of a deleted object, forgetting the oldest ones of too many."""
+    table = schema.tombstones
+    connection.execute(
+        table.insert().values(uid=uid, kind=kind.value, name=name, resource_version=revision, object=object_json)
+    )
+    count = connection.scalar(select(func.count()).select_from(table)) or 0
+    if count <= MAX_TOMBSTONES:
+        return
+    horizon = connection.scalar(
+        select(table.c.resource_version)
+        .order_by(table.c.resource_version)
+        .offset(count - MAX_TOMBSTONES // 2 - 1)
+        .limit(1)
+    )
+    connection.execute(delete(table).where(table.c.resource_version <= horizon))
+    connection.execute(update(schema.installation).values(compacted=horizon))
