@@ -11,9 +11,9 @@ owner_of() { stat --format %u:%g "$1"; }
 
 case $1 in
   controller)
-    # `docker compose up` by itself lets the engine make a missing state directory, which then belongs to root;
-    # it is meant for the user whose repositories lie below CCO_ROOT.
-    if [ "$(owner_of "$CCO_STATE_DIR")" = 0:0 ]; then
+    # `docker compose up` by itself lets the engine make a missing state directory, as root; it is meant for the user
+    # whose repositories lie below CCO_ROOT.
+    if [ "$(owner_of "$CCO_STATE_DIR")" = 0:0 ] && [ -z "$(ls -A "$CCO_STATE_DIR")" ]; then
       chown "$(owner_of "$CCO_ROOT")" "$CCO_STATE_DIR"
     fi
     chmod 0700 "$CCO_STATE_DIR"
