@@ -30,7 +30,7 @@ check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage 
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
-	.venv/bin/lint-imports
+	PYTHONPATH=containers .venv/bin/lint-imports
 	.venv/bin/shellcheck --external-sources scripts/*.sh containers/*/*.sh .ci/run
 	$(PYTEST) tests/unit --cov=controller/reconcile --cov-branch --cov-report=term --cov-fail-under=100
 
