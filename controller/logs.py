@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
+from datetime import UTC, datetime
 
 _PREFIX = "cco_"
 
@@ -13,10 +13,13 @@ _PREFIX = "cco_"
 class FieldFormatter(logging.Formatter):
     """``2026-01-31T12:00:00Z INFO controller.streams: message instance=web reason="no such"``."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # same
+        """Return the time in UTC, to the second."""
+        del datefmt
+        return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the base class's own name
         """Append the bound fields to the message."""

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from .protocol import Heard
 from .report import MAX_LINE, AgentConfig, Report
 
 logger = logging.getLogger(__name__)
@@ -31,22 +32,6 @@ CONFIG_NAME = "instance.json"
 CALL_TIMEOUT = 5.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What the agent of one instance said last.
-
-    Attributes:
-        age: seconds since the report came in, by the monotonic clock.
-        connected: whether the agent's connection stands now.
-        handed_over: ids of the inputs that went out on the current connection.
-    """
-
-    report: Report
-    age: float
-    connected: bool
-    handed_over: frozenset[str]
 
 
 @dataclass(slots=True)

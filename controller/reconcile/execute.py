@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from controller.agents import AgentLinks
+from controller.agents import Agents
 from controller.errors import Retryable
 from controller.resources import EventType, Input, InputState, Instance, InstanceStatus, Kind, WorkspaceStatus
 from controller.resources.observed import FailureRecord
@@ -95,7 +95,7 @@ class Executor:
 
     workspaces: Workspaces
     runtime: Runtime
-    links: AgentLinks
+    links: Agents
     rows: Rows
     inputs: InputSink
     events: EventSink

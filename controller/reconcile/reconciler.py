@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from controller.agents import AgentLinks, Heard
+from controller.agents import Agents, Heard
 from controller.errors import CcoError, NotFound
 from controller.resources import (
     EventType,
@@ -72,7 +72,7 @@ class InstanceReconciler:
     events: EventSink
     workspaces: Workspaces
     runtime: Runtime
-    links: AgentLinks
+    links: Agents
     executor: Executor
     credentials: Callable[[], bool]
     settings: Settings
@@ -99,7 +99,7 @@ class InstanceReconciler:
         if mishap is None and any(isinstance(action, Release) for action in decision.actions):
             return Result()
         if decision.actions:
-            observed, decision = self._look_again(instance, status, observed, decision)
+            status, observed, decision = self._look_again(instance, status, observed, decision)
         self._report(instance, status, observed, decision, mishap)
         if mishap is not None:
             raise mishap.error
@@ -163,15 +163,15 @@ class InstanceReconciler:
 
     def _look_again(
         self, instance: Instance, status: InstanceStatus, before: Observed, decision: Plan
-    ) -> tuple[Observed, Plan]:
+    ) -> tuple[InstanceStatus, Observed, Plan]:
         """Look at what the acts made of the world; if that fails, what is known is the look before."""
         acted = instance.model_copy(update={"status": status})
         try:
             acted, observed, wanted = self.observe(acted)
         except CcoError as error:
             logger.info("second look failed", extra={"cco_instance": instance.metadata.name, "cco_error": str(error)})
-            return before, decision
-        return observed, plan(acted, observed, wanted, self.pace, now=self.clock())
+            return status, before, decision
+        return acted.status, observed, plan(acted, observed, wanted, self.pace, now=self.clock())
 
     def _report(
         self,

@@ -31,8 +31,12 @@ class Change(Protocol):
         """The store's revision of the change."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> object:
         """Kind of the changed object."""
+
+    @property
+    def desired(self) -> bool:
+        """Whether the user's half changed; ``False`` when only the controller wrote."""
 
     @property
     def name(self) -> str:
@@ -46,10 +50,10 @@ class ChangeLog(Protocol):
         """Return the newest revision."""
 
     def wait(self, after: int, timeout: float) -> int:
-        """Block until the revision is greater than ``after``, or for ``timeout`` seconds; return it."""
+        """Block until the revision is not ``after`` any more, or for ``timeout`` seconds; return it."""
 
-    def changes(self, after: int, limit: int = 1000) -> Sequence[Change]:
-        """Return the newest change of each object changed since."""
+    def changes(self, after: int) -> Sequence[Change]:
+        """Return the newest change of each object changed since, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +73,23 @@ class StoreSource:
         seen = self.log.revision()
         self._announce_all(queue)
         while not stop.is_set():
-            if self.log.wait(seen, POLL_SECONDS) <= seen:
-                continue
-            try:
-                changes = self.log.changes(seen)
-            except CcoError as error:  # the log no longer reaches back so far: look at everything
-                logger.info("change log skipped", extra={"cco_reason": error.reason})
-                seen = self.log.revision()
-                self._announce_all(queue)
-                continue
-            for change in changes:
-                if change.kind is self.kind:
-                    queue.add(Request(change.name))
-                seen = max(seen, change.resource_version)
+            revision = self.log.wait(seen, POLL_SECONDS)
+            if revision != seen:
+                seen = self._announce_changes(queue, seen, revision)
+
+    def _announce_changes(self, queue: Workqueue[Request], seen: int, revision: int) -> int:
+        """Announce what changed after ``seen``; returns the revision up to which everything was announced."""
+        try:
+            changes = self.log.changes(seen)
+        except CcoError as error:  # the log no longer reaches back so far: look at everything
+            logger.info("change log skipped", extra={"cco_reason": error.reason})
+            newest = self.log.revision()
+            self._announce_all(queue)
+            return newest
+        for change in changes:
+            if change.kind is self.kind and change.desired:
+                queue.add(Request(change.name))
+        return max([revision, *(change.resource_version for change in changes)])
 
     def _announce_all(self, queue: Workqueue[Request]) -> None:
         for name in self.names():
@@ -104,6 +112,8 @@ class RuntimeSource:
     def run(self, queue: Workqueue[Request], stop: threading.Event) -> None:
         """See :class:`~controller.reconcile.loop.Source`."""
         for hint in self.runtime.watch(stop):
+            if isinstance(hint, Resync):
+                self.runtime.prepare()
             found = self.names() if isinstance(hint, Resync) else (self.name_of(hint),)
             for name in found:
                 if name is not None:

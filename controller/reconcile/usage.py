@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Protocol
 
-from controller.agents import AgentLinks
+from controller.agents import Agents
 from controller.errors import CcoError
 from controller.resources import Usage
 
@@ -31,7 +31,7 @@ class UsageRecorder:
         seconds: between two beats; the agents' heartbeat, since nothing is new sooner.
     """
 
-    def __init__(self, links: AgentLinks, rows: UsageRows, seconds: float) -> None:
+    def __init__(self, links: Agents, rows: UsageRows, seconds: float) -> None:
         self._links = links
         self._rows = rows
         self._seconds = seconds

@@ -1,0 +1,139 @@
+"""The fake of the workspaces: repositories, worktrees and saved work in memory, and nothing is ever forgotten.
+
+``commits`` of a worktree are what the agent made in its private git directory, ``dirty`` is uncommitted work. What
+was carried home stands in :attr:`FakeGit.branches`, what was saved in :attr:`FakeGit.snapshots`; a property test can
+ask whether every piece of work is in one of them or still in its worktree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from controller.errors import CcoError, Retryable, Terminal, Unavailable
+from controller.runtime.protocol import Mount
+from controller.workspace.types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
+
+
+@dataclass
+class FakeWorktree:
+    """One worktree with its private git directory."""
+
+    uid: str
+    branch: str
+    commits: list[str] = field(default_factory=list)
+    dirty: str = ""
+    broken: str = ""
+
+
+class FakeGit:
+    """What outlives a controller: repositories on a disk."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, RepositoryState] = {}
+        self.branches: dict[str, list[str]] = {}
+        self.snapshots: list[str] = []
+        self.worktrees: dict[str, FakeWorktree] = {}
+        self.kept: list[str] = []
+        self.diverged: set[str] = set()
+        self.changes: list[str] = []
+        self.failures: dict[str, list[CcoError]] = {}
+        self.interrupt: Callable[[str, str], None] | None = None
+
+    def add_repository(self, path: str, *, head: str | None = "c0", branch: str | None = "main") -> None:
+        branches = (branch,) if branch and head else ()
+        self.repositories[path] = RepositoryState(f"{path}/.git", branch, head, branches, (1000, 1000), bare=False)
+
+    def fail_next(self, verb: str, error: CcoError | None = None) -> None:
+        """Let the next call of the verb raise (default: Unavailable)."""
+        self.failures.setdefault(verb, []).append(error or Unavailable("GitUnavailable", "the disk does not answer"))
+
+    @contextmanager
+    def call(self, verb: str) -> Iterator[None]:
+        """Wrap one verb: it may fail or be cut off."""
+        if self.interrupt is not None:
+            self.interrupt(verb, "before")
+        if self.failures.get(verb):
+            raise self.failures[verb].pop(0)
+        yield
+        if self.interrupt is not None:
+            self.interrupt(verb, "after")
+
+
+class FakeWorkspaces:
+    """Implements ``controller.workspace.types.Workspaces`` over a :class:`FakeGit`."""
+
+    def __init__(self, git: FakeGit) -> None:
+        self.git = git
+
+    def inspect_repository(self, path: str) -> RepositoryState:
+        with self.git.call("inspect_repository"):
+            if path not in self.git.repositories:
+                raise Terminal("RepositoryNotFound", f"spec.path: there is no repository at {path!r}")
+            return self.git.repositories[path]
+
+    def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
+        with self.git.call("inspect"):
+            home = self.git.branches.get(ref.branch)
+            worktree = self.git.worktrees.get(ref.worktree)
+            if worktree is None:
+                return WorkspaceState(Presence.ABSENT)
+            if worktree.uid != ref.uid:
+                return WorkspaceState(Presence.FOREIGN, "something else is there")
+            unsaved = Unsaved.UNEXAMINED
+            if deep:
+                saved = worktree.dirty in self.git.snapshots
+                unsaved = Unsaved.NONE if not worktree.dirty else Unsaved.SNAPSHOTTED if saved else Unsaved.UNSAVED
+            return WorkspaceState(
+                Presence.BROKEN if worktree.broken else Presence.READY,
+                detail=worktree.broken,
+                head=home[-1] if home else "c0",
+                base_commit="c0",
+                ahead=len(home or ()),
+                diverged=ref.branch in self.git.diverged,
+                unsaved=unsaved,
+            )
+
+    def create(self, ref: WorkspaceRef) -> None:
+        with self.git.call("create"):
+            worktree = self.git.worktrees.setdefault(ref.worktree, FakeWorktree(ref.uid, ref.branch))
+            worktree.broken = ""
+            self.git.branches.setdefault(ref.branch, [])
+            self.git.changes.append(f"create {ref.instance}")
+
+    def collect(self, ref: WorkspaceRef) -> Collected:
+        with self.git.call("collect"):
+            worktree = self.git.worktrees[ref.worktree]
+            home = self.git.branches.setdefault(ref.branch, [])
+            new = [commit for commit in worktree.commits if commit not in home]
+            home.extend(new)
+            if new:
+                self.git.changes.append(f"collect {ref.instance}")
+            return Collected(home[-1] if home else "c0", moved=bool(new), diverged=False)
+
+    def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
+        del message
+        with self.git.call("snapshot"):
+            dirty = self.git.worktrees[ref.worktree].dirty
+            if not dirty:
+                return None
+            if dirty not in self.git.snapshots:
+                self.git.snapshots.append(dirty)
+                self.git.changes.append(f"snapshot {ref.instance}")
+            return f"snapshot-of-{dirty}"
+
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+        with self.git.call("remove"):
+            worktree = self.git.worktrees.get(ref.worktree)
+            if worktree is None:
+                return
+            if worktree.dirty and worktree.dirty not in self.git.snapshots:
+                raise Retryable("UnsavedWork", f"{ref.worktree} holds work that is saved nowhere")
+            del self.git.worktrees[ref.worktree]
+            if keep_worktree:
+                self.git.kept.append(ref.worktree)
+            self.git.changes.append(f"remove {ref.instance}")
+
+    def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
+        return (Mount(ref.worktree, ref.worktree), Mount(ref.private, ref.private))

@@ -1,0 +1,174 @@
+"""A whole installation without Docker and git: the real store and loop over the fake engine, agents and git.
+
+``World`` outlives controllers: :meth:`World.reconciler` is a newly started one each time. :meth:`World.settle` runs
+passes until nobody asks for another, as the loop would, with the clock standing still unless told otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from controller.errors import CcoError, NotFound, Retryable
+from controller.reconcile.execute import Executor
+from controller.reconcile.loop import Request
+from controller.reconcile.reconciler import InstanceReconciler
+from controller.reconcile.repositories import RepositoryReconciler
+from controller.resources import (
+    Condition,
+    Instance,
+    InstanceManifest,
+    ManifestMetadata,
+    RepositoryManifest,
+    RepositorySpec,
+    find_condition,
+)
+from controller.resources.instance import InstanceSpec
+from controller.settings import Settings
+from controller.state_directory import RunDirectories
+from controller.store import Store
+
+from .fake_agents import FakeAgents
+from .fake_engine import FakeEngine
+from .fake_runtime import FakeRuntime
+from .fake_workspaces import FakeGit, FakeWorkspaces
+
+REPOSITORY_PATH = "/repositories/shop"
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+class World:
+    """See the module's docstring."""
+
+    def __init__(self, directory: Path) -> None:
+        self.now = START
+        self.settings = Settings(state_dir=directory)
+        self.store = Store.open(self.settings.database)
+        self.engine = FakeEngine(now=self._instant)
+        self.git = FakeGit()
+        self.git.add_repository(REPOSITORY_PATH)
+        self.agents = FakeAgents(self.engine, lambda: self.now)
+        self.credentials = True
+        self.woken: list[str] = []
+        self._passes: dict[str, int] = {}
+
+    def close(self) -> None:
+        self.store.close()
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+    def _instant(self) -> datetime:
+        """Return an instant of its own for each thing that happens in the engine."""
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+    def reconciler(self) -> InstanceReconciler:
+        """Return a controller's reconciler as it is just after a start."""
+        workspaces = FakeWorkspaces(self.git)
+        runtime = FakeRuntime(self.engine)
+        executor = Executor(
+            workspaces=workspaces,
+            runtime=runtime,
+            links=self.agents,
+            rows=self.store.instances,
+            inputs=self.store.inputs,
+            events=self.store.events,
+            stop_grace=8.0,
+            run_dir=RunDirectories(self.settings),
+        )
+        return InstanceReconciler(
+            instances=self.store.instances,
+            repositories=self.store.repositories,
+            inputs=self.store.inputs,
+            events=self.store.events,
+            workspaces=workspaces,
+            runtime=runtime,
+            links=self.agents,
+            executor=executor,
+            credentials=lambda: self.credentials,
+            settings=self.settings,
+            clock=lambda: self.now,
+        )
+
+    def repository_reconciler(self, root: Path | None = None) -> RepositoryReconciler:
+        return RepositoryReconciler(
+            repositories=self.store.repositories,
+            instances=self.store.instances,
+            workspaces=FakeWorkspaces(self.git),
+            root=root,
+            on_change=self.woken.append,
+            clock=lambda: self.now,
+        )
+
+    def register(self, name: str = "shop", path: str = REPOSITORY_PATH) -> None:
+        """Register a repository and look at it once."""
+        spec = RepositorySpec(path=path)
+        self.store.repositories.create(RepositoryManifest(metadata=ManifestMetadata(name=name), spec=spec))
+        self.repository_reconciler().reconcile(Request(name))
+
+    def declare(self, name: str = "web", **spec: object) -> Instance:
+        """Declare an instance."""
+        wanted = InstanceSpec.model_validate({"repository": "shop", **spec})
+        return self.store.instances.create(InstanceManifest(metadata=ManifestMetadata(name=name), spec=wanted))
+
+    def change(self, name: str = "web", **spec: object) -> Instance:
+        """Change fields of an instance's spec."""
+        old = self.get(name).spec
+        new = InstanceSpec.model_validate({**old.model_dump(exclude_unset=True), **spec})
+        return self.store.instances.update_spec(name, new)
+
+    def get(self, name: str = "web") -> Instance:
+        return self.store.instances.get(name)
+
+    def gone(self, name: str = "web") -> bool:
+        try:
+            self.get(name)
+        except NotFound:
+            return True
+        return False
+
+    def condition(self, type_: str, name: str = "web") -> Condition:
+        found = find_condition(self.get(name).status.conditions, type_)
+        assert found is not None, f"no condition {type_}"
+        return found
+
+    def one_pass(self, name: str = "web") -> float | None:
+        """Do one pass as the loop would; returns when it wants the next one."""
+        try:
+            return self.reconciler().reconcile(Request(name)).requeue_after
+        except Retryable as error:
+            return error.delay if error.delay is not None else 1.0
+        except CcoError:
+            return None
+
+    def settle(self, name: str = "web", *, passes: int = 30, until: Callable[[], bool] | None = None) -> None:
+        """Do passes until one wants no other at once; fails after too many, which is a hot loop.
+
+        Args:
+            until: keep going, moving the clock as far as each pass asks, until it is true.
+        """
+        for _ in range(passes):
+            wanted = self.one_pass(name)
+            if until is not None and until():
+                return
+            if until is None and wanted != 0.0:
+                return
+            if until is not None and wanted:
+                self.tick(wanted)
+        state = "" if self.gone(name) else str(self.condition("Ready", name))
+        msg = f"{name} did not settle in {passes} passes: {state}"
+        raise AssertionError(msg)
+
+    def ready(self, name: str = "web") -> Instance:
+        """Register the repository, declare an instance, and bring it to Ready."""
+        self.register()
+        self.declare(name)
+        self.settle(name)
+        assert self.condition("Ready", name).status.value == "True", self.condition("Ready", name)
+        return self.get(name)
+
+    def event_reasons(self, name: str = "web") -> list[str]:
+        return [event.reason for event in self.store.events.list(name=name)]
