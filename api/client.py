@@ -1,0 +1,330 @@
+"""The client of the HTTP API: for the command line, the dashboard and tests; there is no second one.
+
+::
+
+    ClientError
+    ├── ApiError            the server refused; ``str()`` is for people, with the way out
+    └── ServerUnavailable   no server answered
+
+Errors and ``repr`` never contain the token. Everything is synchronous and safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter
+
+from controller.errors import Terminal
+from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
+from controller.settings import Settings
+
+from .transport import ApiError, ClientError, ServerUnavailable, Transport
+from .watching import Resync, follow, parse_instance
+from .wire import (
+    MAX_PAGE,
+    Applied,
+    Attach,
+    FieldError,
+    Health,
+    Plan,
+    PlannedAction,
+    Version,
+    WatchEvent,
+    WatchKind,
+)
+
+__all__ = [
+    "ApiError",
+    "Applied",
+    "Client",
+    "ClientError",
+    "FieldError",
+    "Health",
+    "Plan",
+    "PlannedAction",
+    "Resync",
+    "ServerUnavailable",
+    "Version",
+    "WatchEvent",
+    "WatchKind",
+]
+
+Obj = TypeVar("Obj", Instance, Repository)
+
+_INPUTS = TypeAdapter(list[Input])
+_EVENTS = TypeAdapter(list[Event])
+
+
+class Client:
+    """Speaks to one server.
+
+    Args:
+        base_url: for example ``http://127.0.0.1:8080``.
+        token: sent as bearer token; ``None`` = none, which only reaches health.
+        transport: replaces the network, for tests.
+        timeout: seconds for connecting and for each answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._transport = Transport(base_url, token, transport, timeout)
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        server: str | None = None,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> Client:
+        """Return a client for the server that argument, ``CCO_SERVER`` or the settings name, in this order.
+
+        The token comes from the argument, ``CCO_TOKEN``, the file ``CCO_TOKEN_FILE`` or the state directory.
+
+        Raises:
+            Terminal: ``TokenUnreadable``.
+        """
+        url = server or os.environ.get("CCO_SERVER") or _local_url(settings)
+        if "://" not in url:
+            url = f"http://{url}"
+        return cls(url, token or os.environ.get("CCO_TOKEN") or _read_token(settings), transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.base_url!r})"
+
+    @property
+    def base_url(self) -> str:
+        """Where the server is."""
+        return self._transport.base_url
+
+    def close(self) -> None:
+        """Close the connections; idempotent."""
+        self._transport.close()
+
+    # -- instances ----------------------------------------------------------------------------------------
+
+    def list_instances(self, selector: str | None = None, repository: str | None = None) -> list[Instance]:
+        """Return every instance, by name; ``selector`` is for example ``team=web,tier!=test``."""
+        query = {"selector": selector, "repository": repository}
+        return [parse_instance(item) for item in self._pages("/api/instances", query)]
+
+    def get_instance(self, name: str) -> Instance:
+        """Return one instance."""
+        return parse_instance(self._transport.json("GET", _path("instances", name)))
+
+    def create_instance(self, manifest: InstanceManifest) -> Instance:
+        """Declare a new instance; repeating the same call after a broken connection does not make two."""
+        return parse_instance(self._create("/api/instances", manifest))
+
+    def apply_instance(
+        self,
+        manifest: InstanceManifest,
+        *,
+        dry_run: bool = False,
+        resource_version: int | None = None,
+    ) -> Applied[Instance]:
+        """Create or replace; ``resource_version`` refuses if it changed since."""
+        answer = self._apply("instances", manifest, dry_run=dry_run, resource_version=resource_version)
+        return Applied[Instance](**answer | {"object": parse_instance(answer["object"])})
+
+    def patch_instance(self, name: str, patch: Mapping[str, Any], resource_version: int | None = None) -> Instance:
+        """Change some fields (a JSON merge patch on ``spec`` and ``metadata.labels``)."""
+        return parse_instance(self._patch("instances", name, patch, resource_version))
+
+    def delete_instance(self, name: str, uid: str | None = None) -> Instance:
+        """Ask for its deletion and return it as it is now; it disappears when its work is safe."""
+        return parse_instance(self._transport.json("DELETE", _path("instances", name), params={"uid": uid}))
+
+    def instance_plan(self, name: str) -> Plan:
+        """Return what the controller would do next, and why."""
+        return Plan.model_validate(self._transport.json("GET", _path("instances", name, "plan")))
+
+    def instance_events(self, name: str) -> list[Event]:
+        """Return what happened to it, oldest first."""
+        return _EVENTS.validate_python(self._items(_path("instances", name, "events")))
+
+    def instance_logs(self, name: str, tail: int = 200) -> str:
+        """Return the last lines its container printed."""
+        return self._transport.text(_path("instances", name, "logs"), params={"tail": tail})
+
+    def instance_attach(self, name: str, *, read_only: bool = False) -> tuple[str, ...]:
+        """Return the command that attaches a terminal to its tmux session."""
+        params = {"read_only": "true" if read_only else None}
+        return Attach.model_validate(
+            self._transport.json("GET", _path("instances", name, "attach"), params=params)
+        ).argv
+
+    def create_input(self, name: str, text: str) -> Input:
+        """Put a prompt on its way to the instance's Claude."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        answer = self._transport.json("POST", _path("instances", name, "inputs"), body={"text": text}, headers=headers)
+        return Input.model_validate(answer)
+
+    def get_input(self, name: str, id: str) -> Input:  # noqa: A002 - the field's name
+        """Return a prompt with how far it came."""
+        return Input.model_validate(self._transport.json("GET", _path("instances", name, "inputs", id)))
+
+    def list_inputs(self, name: str) -> list[Input]:
+        """Return the instance's prompts, oldest first."""
+        return _INPUTS.validate_python(self._items(_path("instances", name, "inputs")))
+
+    # -- repositories -------------------------------------------------------------------------------------
+
+    def list_repositories(self, selector: str | None = None) -> list[Repository]:
+        """Return every repository, by name."""
+        return [Repository.model_validate(item) for item in self._pages("/api/repositories", {"selector": selector})]
+
+    def get_repository(self, name: str) -> Repository:
+        """Return one repository."""
+        return Repository.model_validate(self._transport.json("GET", _path("repositories", name)))
+
+    def create_repository(self, manifest: RepositoryManifest) -> Repository:
+        """Register a repository."""
+        return Repository.model_validate(self._create("/api/repositories", manifest))
+
+    def apply_repository(
+        self,
+        manifest: RepositoryManifest,
+        *,
+        dry_run: bool = False,
+        resource_version: int | None = None,
+    ) -> Applied[Repository]:
+        """Create or replace; ``resource_version`` refuses if it changed since."""
+        answer = self._apply("repositories", manifest, dry_run=dry_run, resource_version=resource_version)
+        return Applied[Repository].model_validate(answer)
+
+    def patch_repository(self, name: str, patch: Mapping[str, Any], resource_version: int | None = None) -> Repository:
+        """Change some fields (a JSON merge patch on ``spec`` and ``metadata.labels``)."""
+        return Repository.model_validate(self._patch("repositories", name, patch, resource_version))
+
+    def delete_repository(self, name: str, uid: str | None = None) -> Repository:
+        """Forget a repository that no instance uses; nothing on disk is touched."""
+        answer = self._transport.json("DELETE", _path("repositories", name), params={"uid": uid})
+        return Repository.model_validate(answer)
+
+    def repository_events(self, name: str) -> list[Event]:
+        """Return what happened to it, oldest first."""
+        return _EVENTS.validate_python(self._items(_path("repositories", name, "events")))
+
+    # -- the whole ----------------------------------------------------------------------------------------
+
+    def events(
+        self, kind: Kind | None = None, name: str | None = None, after: int | None = None, limit: int | None = None
+    ) -> list[Event]:
+        """Return what happened, oldest first; ``after`` is a resource_version."""
+        params = {"kind": kind, "name": name, "after": after, "limit": limit}
+        return _EVENTS.validate_python(self._items("/api/events", params))
+
+    def watch(
+        self,
+        resource_version: int | None = None,
+        kinds: Collection[WatchKind] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[WatchEvent | Resync]:
+        """Yield changes as they happen, reconnecting and resuming where it left off, until ``stop`` is set.
+
+        Args:
+            resource_version: where to begin. Without it the first thing yielded is a :class:`Resync`: list what
+                you need then; every change after that comes.
+            kinds: which kinds; default: instances and repositories.
+            stop: ends the iteration within about a second.
+
+        A :class:`Resync` also comes whenever changes may have been missed: list again.
+
+        Raises:
+            ServerUnavailable: no server answered at the beginning; later it is awaited patiently.
+            ApiError: the server refuses (401).
+        """
+        return follow(self._transport, resource_version, kinds, stop)
+
+    def health(self) -> Health:
+        """Tell whether the parts answer; needs no token."""
+        return Health.model_validate(self._transport.json("GET", "/api/health"))
+
+    def version(self) -> Version:
+        """Return the server's version."""
+        return Version.model_validate(self._transport.json("GET", "/api/version"))
+
+    # -- steps --------------------------------------------------------------------------------------------
+
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self._transport.json("GET", path, params={**query, "limit": MAX_PAGE, "continue": token})
+            yield from page["items"]
+            token = page.get("continue")
+            if token is None:
+                return
+
+    def _items(self, path: str, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+        return self._transport.json("GET", path, params=params)["items"]
+
+    def _create(self, path: str, manifest: InstanceManifest | RepositoryManifest) -> Any:  # noqa: ANN401 - JSON
+        body = manifest.model_dump(mode="json", exclude_unset=True)
+        return self._transport.json("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+    def _apply(
+        self,
+        plural: str,
+        manifest: InstanceManifest | RepositoryManifest,
+        *,
+        dry_run: bool,
+        resource_version: int | None,
+    ) -> dict[str, Any]:
+        body = manifest.model_dump(mode="json", exclude_unset=True)
+        if resource_version is not None:
+            body["metadata"]["resource_version"] = resource_version
+        params = {"dry_run": "true" if dry_run else None}
+        answer = self._transport.json("PUT", _path(plural, manifest.metadata.name), body=body, params=params)
+        return dict(answer)
+
+    def _patch(self, plural: str, name: str, patch: Mapping[str, Any], resource_version: int | None) -> Any:  # noqa: ANN401 - JSON
+        body = dict(patch)
+        if resource_version is not None:
+            body["metadata"] = {**body.get("metadata", {}), "resource_version": resource_version}
+        return self._transport.json("PATCH", _path(plural, name), body=body)
+
+
+def _path(*parts: str) -> str:
+    return "/api/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _local_url(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", "[::]"} else settings.host  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def _read_token(settings: Settings) -> str | None:
+    path = Path(os.environ.get("CCO_TOKEN_FILE") or settings.token_file)
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None  # the server is asked all the same: it tells best whether it runs and what it wants
+    except (OSError, UnicodeDecodeError) as error:
+        raise Terminal(
+            "TokenUnreadable",
+            f"{path}: the API token cannot be read ({error}): run as the user that started cc-orchestrator, or set "
+            "CCO_TOKEN_FILE to a file with the token",
+        ) from error
