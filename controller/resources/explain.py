@@ -112,12 +112,12 @@ def _on_the_way(instance: Instance, ready: Condition) -> str:
 
 
 def _because(instance: Instance, ready: Condition) -> str:
-    """Return ``": message."`` of the cause; a condition without a message is named with its reason."""
+    """Return ``": message."``; without a message in ``Ready``, which sums up, the cause's own words are used."""
+    if ready.message:
+        return _sentence(ready.message)
     source = cause(instance) or ready
     if source.message:
         return _sentence(source.message)
-    if ready.message:
-        return _sentence(ready.message)
     if source.type != ready.type:
         return f": {source.type} is {source.status} ({source.reason})."
     return "."

@@ -110,7 +110,7 @@ def outcome(instance: Instance) -> Outcome | None:
     if ready.reason in TRANSITIONAL_REASONS or ready.reason in STOPPED_REASONS - {"Completed"}:
         return None
     why = cause(instance) or ready
-    return Outcome(why.message or ready.message or f"{why.type} is {why.status}", ready.reason)
+    return Outcome(ready.message or why.message or f"{why.type} is {why.status}", ready.reason)
 
 
 def repository_outcome(repository: Repository) -> Outcome | None:

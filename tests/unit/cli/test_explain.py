@@ -99,6 +99,13 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
         instance(("Ready", FALSE, "CrashLoop", "it failed 5 times; read the logs, then 'cco instance restart web'")),
         ("(CrashLoop): it failed 5 times; read the logs, then 'cco instance restart web'.",),
     ),
+    "the sum's own words come before those of a part": (
+        instance(
+            ("WorkloadRunning", FALSE, "Absent", "there is no container"),
+            ("Ready", FALSE, "CredentialsMissing", "set ANTHROPIC_API_KEY and run 'make up' again"),
+        ),
+        ("(CredentialsMissing): set ANTHROPIC_API_KEY",),
+    ),
     "terminal without any message": (
         instance(("WorkloadRunning", FALSE, "ImageNotFound", ""), ("Ready", FALSE, "ImageNotFound", "")),
         ("WorkloadRunning is False (ImageNotFound)",),

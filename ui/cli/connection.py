@@ -1,0 +1,34 @@
+"""Making the client: which server, which token."""
+
+from __future__ import annotations
+
+from api.client import Client
+
+from .exit_codes import ExitCode
+from .failures import Failure
+from .invocation import Invocation
+
+
+def open_client(invocation: Invocation) -> Client:
+    """Return a client for the server that flags, environment and configuration name, in this order.
+
+    Raises:
+        Failure: ``--token-file`` cannot be read.
+        Terminal: the configuration is wrong, or the state directory's token cannot be read.
+    """
+    return Client.from_settings(invocation.settings, server=invocation.server, token=read_token_flag(invocation))
+
+
+def read_token_flag(invocation: Invocation) -> str | None:
+    """Return the token in the file that ``--token-file`` names, or ``None`` without that flag."""
+    path = invocation.token_file
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Failure(f"--token-file {path}: cannot be read: {reason}", code=ExitCode.DENIED) from error
+    if not token:
+        raise Failure(f"--token-file {path}: is empty", code=ExitCode.DENIED)
+    return token
