@@ -6,8 +6,8 @@ of the project imports SQLAlchemy.
 """
 
 from .applied import Applied
-from .changes import Change, RevisionGone
+from .changes import Change, EventChange, RevisionGone
 from .selector import Selector
 from .store import Store
 
-__all__ = ["Applied", "Change", "RevisionGone", "Selector", "Store"]
+__all__ = ["Applied", "Change", "EventChange", "RevisionGone", "Selector", "Store"]

@@ -6,7 +6,7 @@ query; only deleted objects need a row of their own (a tombstone), and only thos
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +16,11 @@ from controller.errors import StoreError
 from controller.resources import Event, Instance, Kind, Repository
 
 from . import schema
-from .events import EVENT, EventStore, to_event
+from .events import to_event
 from .objects import ObjectStore
 from .revision import look
 
 AnyStore = ObjectStore[Any, Any, Any]
-
-OBJECTS = frozenset({Kind.INSTANCE.value, Kind.REPOSITORY.value})
 
 
 class RevisionGone(StoreError):
@@ -36,7 +34,6 @@ class Change:
     Attributes:
         type: ``ADDED`` when the object was made after the revision asked for; treat ``MODIFIED`` of an object
             you do not know as added, and ``DELETED`` of one as nothing.
-        kind: ``Event`` only when it was asked for.
         object: as it is now; of a deleted object its last form.
         desired: the user's half changed after the revision asked for: spec, labels, a wish to delete or a new
             input. ``False`` = only what the controller wrote itself.
@@ -44,20 +41,52 @@ class Change:
 
     resource_version: int
     type: Literal["ADDED", "MODIFIED", "DELETED"]
-    kind: Kind | Literal["Event"]
+    kind: Kind
     name: str
-    object: Instance | Repository | Event
+    object: Instance | Repository
     desired: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class EventChange:
+    """A new event, or one that happened again."""
+
+    resource_version: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which revisions are asked for: beyond ``after``, and up to ``until`` where it is given."""
+
+    after: int
+    until: int | None = None
+
+    def covers(self, version: ColumnElement[int]) -> ColumnElement[bool]:
+        """Return the condition."""
+        return version > self.after if self.until is None else version.between(self.after + 1, self.until)
+
+
 def read_changes(
-    connection: Connection,
-    after: int,
-    limit: int | None,
-    kinds: Collection[str],
-    stores: tuple[AnyStore, ...],
+    connection: Connection, stores: Sequence[AnyStore], after: int, limit: int | None = None
 ) -> list[Change]:
     """See :meth:`Store.changes`; the connection must see one moment."""
+    _check_known(connection, after)
+    found = _read(connection, stores, Span(after), limit)
+    if limit is None or len(found) <= limit:
+        return found
+    # Never split a revision: a batch (usage of many instances) has one revision for all of them.
+    return _read(connection, stores, Span(after, found[limit - 1].resource_version), None)
+
+
+def read_events(connection: Connection, after: int) -> list[EventChange]:
+    """Return the events recorded or counted since, in order."""
+    version = schema.events.c.resource_version
+    rows = connection.execute(schema.events.select().where(version > after).order_by(version))
+    return [EventChange(row.resource_version, to_event(row)) for row in rows]
+
+
+def _check_known(connection: Connection, after: int) -> None:
     known = look(connection)
     if not known.compacted <= after <= known.current:
         raise RevisionGone(
@@ -65,85 +94,37 @@ def read_changes(
             f"changes since resource_version {after} are not known (only {known.compacted} to {known.current}): "
             "list everything again and watch from the resource_version of that list",
         )
-    found = _read(connection, after, None, limit, kinds, stores)
-    if limit is None or len(found) <= limit:
-        return found
-    # Never split a revision: a batch (usage of many instances) has one revision for all of them.
-    return _read(connection, after, found[limit - 1].resource_version, None, kinds, stores)
 
 
-def _read(
-    connection: Connection,
-    after: int,
-    until: int | None,
-    limit: int | None,
-    kinds: Collection[str],
-    stores: tuple[AnyStore, ...],
-) -> list[Change]:
+def _read(connection: Connection, stores: Sequence[AnyStore], span: Span, limit: int | None) -> list[Change]:
     found: list[Change] = []
     for store in stores:
-        if store.kind in kinds:
-            found += _live(connection, store, after, until, limit)
-            found += _deleted(connection, store, after, until, limit)
-    if EVENT in kinds:
-        found += _events(connection, after, until, limit)
+        found += _live(connection, store, span, limit)
+        found += _deleted(connection, store, span, limit)
     found.sort(key=lambda change: change.resource_version)
     return found
 
 
-def _live(
-    connection: Connection,
-    store: AnyStore,
-    after: int,
-    until: int | None,
-    limit: int | None,
-) -> list[Change]:
+def _live(connection: Connection, store: AnyStore, span: Span, limit: int | None) -> list[Change]:
     version = store.table.c.resource_version
-    query = store.table.select().where(_between(version, after, until)).order_by(version)
+    query = store.table.select().where(span.covers(version)).order_by(version)
     rows = connection.execute(query.limit(None if limit is None else limit + 1))
     return [
         Change(
             resource_version=row.resource_version,
-            type="ADDED" if row.created_version > after else "MODIFIED",
+            type="ADDED" if row.created_version > span.after else "MODIFIED",
             kind=store.kind,
             name=row.name,
             object=store.decode(row),
-            desired=row.desired_version > after,
+            desired=row.desired_version > span.after,
         )
         for row in rows
     ]
 
 
-def _deleted(
-    connection: Connection,
-    store: AnyStore,
-    after: int,
-    until: int | None,
-    limit: int | None,
-) -> list[Change]:
+def _deleted(connection: Connection, store: AnyStore, span: Span, limit: int | None) -> list[Change]:
     table = schema.tombstones
     version = table.c.resource_version
-    query = select(table).where(table.c.kind == store.kind.value, _between(version, after, until)).order_by(version)
+    query = select(table).where(table.c.kind == store.kind.value, span.covers(version)).order_by(version)
     rows = connection.execute(query.limit(None if limit is None else limit + 1))
     return [Change(row.resource_version, "DELETED", store.kind, row.name, store.parse(row.object)) for row in rows]
-
-
-def _events(connection: Connection, after: int, until: int | None, limit: int | None) -> list[Change]:
-    version = schema.events.c.resource_version
-    query = schema.events.select().where(_between(version, after, until)).order_by(version)
-    rows = connection.execute(query.limit(EventStore.MAX_EVENTS if limit is None else limit + 1))
-    return [
-        Change(
-            resource_version=row.resource_version,
-            type="ADDED" if row.occurrences == 1 else "MODIFIED",
-            kind=EVENT,
-            name=row.name,
-            object=to_event(row),
-            desired=False,
-        )
-        for row in rows
-    ]
-
-
-def _between(version: ColumnElement[int], after: int, until: int | None) -> ColumnElement[bool]:
-    return version > after if until is None else version.between(after + 1, until)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, select, update
 
@@ -12,9 +12,8 @@ from controller.resources import Event, EventType, Kind
 
 from . import schema
 from .database import Database
-from .revision import bump
+from .revision import bump_for_event
 
-EVENT: Final = "Event"
 MAX_MESSAGE_CHARACTERS = 2000
 
 _TABLE = schema.events
@@ -47,7 +46,7 @@ class EventStore:
         now = datetime.now(UTC)
         message = message[:MAX_MESSAGE_CHARACTERS]
         with self._database.write() as connection:
-            revision = bump(connection)
+            revision = bump_for_event(connection)
             newest = connection.execute(_NEWEST, {"object_uid": uid}).first()
             if newest is not None and (newest.type, newest.reason, newest.message) == (type.value, reason, message):
                 connection.execute(

@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from controller.errors import NotFound
 from controller.resources import Input, InputState
@@ -33,9 +33,11 @@ class InputStore:
             NotFound: no such instance (any more).
         """
         with self._database.write() as connection:
-            revision = bump(connection)
-            if not _touch(self._database, uid, revision, desired=True):
+            instances = schema.instances
+            if connection.scalar(select(instances.c.uid).where(instances.c.uid == uid)) is None:
                 raise NotFound("InstanceNotFound", f"instance {instance!r} is gone: see 'cco get instances'")
+            revision = bump(connection)
+            _touch(connection, uid, revision, desired=True)
             made = Input(
                 id=f"{revision:012d}-{secrets.token_hex(4)}",
                 instance=instance,
@@ -80,17 +82,16 @@ class InputStore:
             connection.execute(
                 update(_TABLE).where(_TABLE.c.id == id).values(state=state.value, reason=reason, resolved_at=resolved)
             )
-            _touch(self._database, row.uid, revision, desired=False)
+            _touch(connection, row.uid, revision, desired=False)
         return True
 
 
-def _touch(database: Database, uid: str, revision: int, *, desired: bool) -> bool:
+def _touch(connection: Connection, uid: str, revision: int, *, desired: bool) -> None:
     table = schema.instances
     values: dict[str, Any] = {"resource_version": revision}
     if desired:
         values["desired_version"] = revision
-    with database.write() as connection:
-        return connection.execute(update(table).where(table.c.uid == uid).values(values)).rowcount > 0
+    connection.execute(update(table).where(table.c.uid == uid).values(values))
 
 
 def _to_input(row: Row[Any]) -> Input:

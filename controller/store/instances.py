@@ -30,15 +30,21 @@ class InstanceStore(ObjectStore[Instance, InstanceSpec, InstanceStatus]):
 
     def record_usage(self, usage: Mapping[str, Usage]) -> None:
         """Store the newest usage by uid: one transaction and one revision for all; unknown uids are ignored."""
-        if not usage:
-            return
         with self._database.write() as connection:
+            known = select(_TABLE.c.uid).where(_TABLE.c.uid.in_(usage))
+            living = frozenset(connection.scalars(known))
+            if not living:
+                return
             revision = bump(connection)
             connection.execute(
                 update(_TABLE)
                 .where(_TABLE.c.uid == bindparam("object_uid"))
                 .values(usage=bindparam("new_usage"), resource_version=revision),
-                [{"object_uid": uid, "new_usage": value.model_dump_json()} for uid, value in usage.items()],
+                [
+                    {"object_uid": uid, "new_usage": value.model_dump_json()}
+                    for uid, value in usage.items()
+                    if uid in living
+                ],
             )
 
     def parse(self, text: str) -> Instance:

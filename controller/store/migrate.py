@@ -115,7 +115,9 @@ def _ensure_installation(connection: Connection) -> str:
     identity = connection.scalar(select(table.c.installation_id))
     if identity is None:
         identity = str(uuid.uuid4())
-        connection.execute(table.insert().values(id=1, installation_id=identity, revision=0, compacted=0))
+        connection.execute(
+            table.insert().values(id=1, installation_id=identity, revision=0, object_revision=0, compacted=0)
+        )
     return str(identity)
 
 

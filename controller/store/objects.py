@@ -40,6 +40,7 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         self.table = table
         self._by_name = select(table).where(table.c.name == bindparam("object_name"))
         self._by_uid = select(table).where(table.c.uid == bindparam("object_uid"))
+        self._status_row = select(table.c.status, *self._status_extras()).where(table.c.uid == bindparam("object_uid"))
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -185,17 +186,20 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         """Replace the status if it differs; never touches spec. ``False`` when the object is gone."""
         text = self._status_json(status)
         with self._database.read() as connection:
-            query = select(self.table.c.status, *self._status_extras()).where(self.table.c.uid == uid)
-            row = connection.execute(query).first()
-        if row is None:
-            return False
-        values = self._status_changes(row, text, status)
-        if not values:
-            return True
+            row = connection.execute(self._status_row, {"object_uid": uid}).first()
+        if row is None or not self._status_changes(row, text, status):
+            return row is not None
         with self._database.write() as connection:
-            query_ = update(self.table).where(self.table.c.uid == uid)
-            result = connection.execute(query_.values(resource_version=bump(connection), **values))
-            return result.rowcount > 0
+            row = connection.execute(self._status_row, {"object_uid": uid}).first()
+            if row is None:
+                return False
+            if values := self._status_changes(row, text, status):
+                connection.execute(
+                    update(self.table)
+                    .where(self.table.c.uid == uid)
+                    .values(resource_version=bump(connection), **values)
+                )
+        return True
 
     def purge(self, uid: str) -> None:
         """Remove the row, as the last step of the finalizer; an object that is gone already is success.

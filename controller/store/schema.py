@@ -63,10 +63,12 @@ installation = Table(
     Column("id", Integer, primary_key=True),
     Column("installation_id", String(36), nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("object_revision", BigInteger, nullable=False),
     Column("compacted", BigInteger, nullable=False),
 )
-"""One row. Every write transaction starts by raising ``revision``, which also puts writers in a row on a
-server database. Changes up to ``compacted`` are no longer completely known."""
+"""One row. Every write raises ``revision`` before it changes anything, which also puts writers in a row on a
+server database; ``object_revision`` is its value at the newest write that was more than an event. Changes up to
+``compacted`` are no longer completely known."""
 
 
 def _object_columns() -> tuple[Column[object], ...]:

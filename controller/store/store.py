@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from typing import Self
 from sqlalchemy import select
 
 from . import schema
-from .changes import OBJECTS, Change, read_changes
+from .changes import Change, EventChange, read_changes, read_events
 from .database import Database
 from .events import EventStore
 from .idempotency import IdempotencyStore
@@ -71,30 +71,46 @@ class Store:
         with self._database.read() as connection:
             return look(connection).current
 
-    def wait(self, after: int, timeout: float) -> int:
-        """Block until the revision is beyond ``after`` (written by any process), or ``timeout`` seconds passed.
+    def wait(self, after: int, timeout: float, *, events: bool = False) -> int:
+        """Block until an object changed beyond ``after`` (by whichever process), or ``timeout`` seconds passed.
 
-        Returns the revision then. Returns at once when the revision is *behind* ``after`` (another database
-        than the caller thinks; :meth:`changes` then raises RevisionGone), and when the store is closed.
+        Args:
+            after: a revision.
+            timeout: seconds.
+            events: a new event is reason enough, too.
+
+        Returns the revision of that newest change. Returns at once when the database is *behind* ``after``
+        (another one than the caller thinks; :meth:`changes` then raises RevisionGone), and when the store is
+        closed.
         """
         deadline = time.monotonic() + timeout
         while True:
             token = self._database.signal.token
-            revision = self.revision()
-            if revision != after or not self._database.signal.wait(token, deadline):
-                return revision
+            with self._database.read() as connection:
+                known = look(connection)
+            newest = known.current if events else known.objects
+            if newest > after or known.current < after or not self._database.signal.wait(token, deadline):
+                return newest
 
-    def changes(self, after: int, limit: int | None = None, kinds: Collection[str] = OBJECTS) -> list[Change]:
+    def changes(self, after: int, limit: int | None = None) -> list[Change]:
         """Return the newest change of every object that changed since ``after``, in order.
 
         Args:
             after: a revision; go on with the ``resource_version`` of the last change returned.
             limit: about so many at most (a batch that shares one revision is never split). ``ADDED`` and
                 ``desired`` are exact only without a limit, because they are relative to ``after``.
-            kinds: ``Instance``, ``Repository`` and, when asked for, ``Event``.
 
         Raises:
             RevisionGone: too far back, or from another database: list again.
         """
         with self._database.read() as connection:
-            return read_changes(connection, after, limit, kinds, (self.instances, self.repositories))
+            return read_changes(connection, (self.instances, self.repositories), after, limit)
+
+    def feed(self, after: int) -> list[Change | EventChange]:
+        """Return what :meth:`changes` does and the events since, as of one moment, in order."""
+        with self._database.read() as connection:
+            found: list[Change | EventChange] = []
+            found += read_changes(connection, (self.instances, self.repositories), after)
+            found += read_events(connection, after)
+        found.sort(key=lambda change: change.resource_version)
+        return found

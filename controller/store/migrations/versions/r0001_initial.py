@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer, nullable=False),
         sa.Column("installation_id", sa.String(36), nullable=False),
         sa.Column("revision", sa.BigInteger, nullable=False),
+        sa.Column("object_revision", sa.BigInteger, nullable=False),
         sa.Column("compacted", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_installation"),
     )
