@@ -1,0 +1,293 @@
+"""The fleet page: every instance on one screen, kept current in place.
+
+:class:`FleetPage` is told by :mod:`.feed` which instances changed; it compares each with what its row shows and
+patches the difference. Rows are made when an instance appears and removed when it goes, never rebuilt.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from nicegui import ui
+
+from controller.resources import DisplayState
+
+from . import frame
+from .commands import Commands, menu_items
+from .confirm import DeleteDialog
+from .feed import Changes, Feed
+from .new_instance import NewInstanceDialog
+from .parts import Button, Copyable, Link, Menu, Meter, PageTitle, SearchBox, Since, Text, box, icon
+from .view import NO_VALUE, Action, InstanceView, attention_title, words
+
+Pick = Callable[[str, Action], None]
+
+_COLUMNS = ("Instance", "State", "Activity", "CPU", "Memory", "Age")
+_FILTERS = (
+    DisplayState.WAITING,
+    DisplayState.ERROR,
+    DisplayState.RUNNING,
+    DisplayState.IDLE,
+    DisplayState.STARTING,
+    DisplayState.STOPPED,
+    DisplayState.DELETING,
+    DisplayState.UNKNOWN,
+)
+_TITLE = "Fleet · cc-orchestrator"
+
+
+class Row:
+    """One instance: a table row on a wide screen, a card on a phone; the style sheet decides."""
+
+    def __init__(self, view: InstanceView, pick: Pick) -> None:
+        self._view = view
+        self._pick = pick
+        self.root = box(f"row state-{view.tone}").mark(f"row-{view.name}")
+        self.root.props["role"] = "row"
+        with self.root:
+            with _cell("who"):
+                Link(view.name, f"/instances/{view.name}", "name clip")
+                with box("origin faint small-text"):
+                    icon("repository")
+                    self._repository = Text(view.repository, "clip repo")
+                    icon("branch")
+                    self._branch = Text(view.branch, "clip mono").mark("branch")
+            with _cell("state"):
+                self._pill = Text("", "pill").mark("state")
+            with _cell("doing"):
+                self._doing = Text("", "clip").mark("doing")
+                self._since = Since(view.doing_since).classes("faint small-text")
+            with _cell("cpu", "CPU"):
+                self._cpu = Text("", "value")
+                self._cpu_meter = Meter(f"CPU of {view.name}")
+            with _cell("memory", "Memory"):
+                with box("value"):
+                    self._memory = Text("").mark("memory")
+                    self._limit = Text("", "faint")
+                self._memory_meter = Meter(f"Memory of {view.name}", warns=True)
+            with _cell("age", "Age"):
+                Since(view.created_at).classes("soft")
+            with _cell("actions"):
+                self._first = Button("", icon_name="pause", kind="quiet", icon_only=True, on_click=self._pick_first)
+                self._menu = Menu(f"More actions for {view.name}", self._pick_by_id)
+        self._show(view)
+
+    @property
+    def view(self) -> InstanceView:
+        """What the row shows."""
+        return self._view
+
+    def show(self, view: InstanceView) -> None:
+        """Patch what differs."""
+        if view == self._view:
+            return
+        if view.tone != self._view.tone:
+            self.root.classes(remove=f"state-{self._view.tone}", add=f"state-{view.tone}")
+        self._view = view
+        self._show(view)
+
+    def _show(self, view: InstanceView) -> None:
+        self.root.classes("attention") if view.needs_person else self.root.classes(remove="attention")
+        self._repository.show(view.repository)
+        self._branch.show(view.branch, title=view.branch)
+        self._pill.show(view.state.value.capitalize(), title=words(view.reason))
+        self._doing.show(view.doing, title=view.doing)
+        self._since.show(view.doing_since)
+        self._cpu.show(view.cpu)
+        self._cpu_meter.show(view.cpu_share)
+        self._memory.show(view.memory)
+        self._limit.show(f" / {view.memory_limit}" if view.memory != NO_VALUE else "")
+        self._memory_meter.show(view.memory_share)
+        items = menu_items(view.actions)
+        self._first.set_visibility(bool(items))
+        if items:
+            self._first.show(f"{items[0]['text']} {view.name}", items[0]["icon"])
+        self._menu.show(items[1:])
+
+    def _pick_first(self) -> None:
+        if self._view.actions:
+            self._pick(self._view.name, self._view.actions[0])
+
+    def _pick_by_id(self, id_: str) -> None:
+        if id_ in self._view.actions:
+            self._pick(self._view.name, Action(id_))
+
+
+class FleetPage:
+    """The page of one viewer."""
+
+    def __init__(self, feed: Feed, commands: Commands) -> None:
+        self._feed = feed
+        self._rows: dict[str, Row] = {}
+        self._text = ""
+        self._state: DisplayState | None = None
+        self._title = PageTitle(_TITLE)
+        self._deletion = DeleteDialog(commands)
+        self._creation = NewInstanceDialog(feed, commands)
+        self._commands = commands
+        frame.header(feed)
+        with box("page fleet", "main"):
+            self._build_head()
+            self._build_table()
+            self._build_empty()
+        self._refresh(feed.views)
+        frame.follow(feed, self._on_changes)
+
+    def _build_head(self) -> None:
+        with box("fleet-head"):
+            with box("grow"):
+                Text("Fleet", tag="h1")
+                self._summary = Text("", "soft", tag="p")
+            self._search = SearchBox("Search instances", self._search_for)
+            Button("New instance", icon_name="plus", kind="primary", on_click=self._creation.open).mark("new-instance")
+        with box("filters") as filters:
+            filters.props.update({"role": "group", "aria-label": "Show only"})
+            self._all = _Filter("All", "", partial(self._filter_by, None))
+            self._filters = {
+                state: _Filter(
+                    state.value.capitalize(), f"state-{state.value.lower()}", partial(self._filter_by, state)
+                )
+                for state in _FILTERS
+            }
+
+    def _build_table(self) -> None:
+        with box("table panel") as self._table:
+            self._table.props.update({"role": "table", "aria-label": "Instances"})
+            with box("row head") as head:
+                head.props["role"] = "row"
+                for column in (*_COLUMNS, ""):
+                    Text(column, column.lower()).props["role"] = "columnheader"
+            self._body = box("body")
+            self._body.props["role"] = "rowgroup"
+        with box("nothing panel") as self._no_match:
+            Text("Nothing matches", tag="h2")
+            Text("No instance has this state and text.", "soft", tag="p")
+            Button("Show all", on_click=self._clear_filter)
+
+    def _build_empty(self) -> None:
+        with box("nothing panel empty").mark("empty") as self._empty:
+            with box("mark"):
+                icon("terminal")
+            Text("No instances yet", tag="h2")
+            Text("Two commands, typed in a git repository of yours, start the first one:", "soft", tag="p")
+            with box("commands", "ol"):
+                for number, command in enumerate(("cco init", "cco instance spawn"), 1):
+                    with box(tag="li"):
+                        Text(str(number), "number")
+                        Copyable(command, command)
+            Text("It gets its own branch, worktree and container, and appears here by itself.", "faint", tag="p")
+
+    def _on_changes(self, changes: Changes) -> None:
+        if changes.instances or changes.synced:
+            self._refresh({name: self._feed.views.get(name) for name in changes.instances})
+
+    def _refresh(self, views: Mapping[str, InstanceView | None]) -> None:
+        for name, view in views.items():
+            row = self._rows.get(name)
+            if view is None:
+                if row is not None:
+                    del self._rows[name]
+                    row.root.delete()
+                continue
+            if row is None:
+                self._insert(view)
+            else:
+                row.show(view)
+            self._apply_filter_to(self._rows[name])
+        self._show_totals()
+
+    def _insert(self, view: InstanceView) -> None:
+        index = bisect.bisect_left(sorted(self._rows), view.name)
+        with self._body:
+            row = Row(view, self._pick)
+        if index < len(self._rows):
+            row.root.move(target_index=index)
+        self._rows[view.name] = row
+
+    def _show_totals(self) -> None:
+        counts = Counter(view.state for view in self._feed.views.values())
+        total = counts.total()
+        repositories = len({view.repository for view in self._feed.views.values()})
+        self._summary.show(_summary(total, repositories, self._feed.synced))
+        self._title.show(attention_title(self._feed.views.values(), _TITLE))
+        self._all.show(total, chosen=self._state is None)
+        for state, filter_ in self._filters.items():
+            filter_.show(counts[state], chosen=self._state is state)
+        matching = any(row.root.visible for row in self._rows.values())
+        self._table.set_visibility(matching)
+        self._no_match.set_visibility(bool(total) and not matching)
+        self._empty.set_visibility(self._feed.synced and not total)
+        self._search.set_visibility(bool(total))
+
+    def _apply_filter_to(self, row: Row) -> None:
+        wanted = self._text in row.view.haystack and self._state in {None, row.view.state}
+        row.root.set_visibility(wanted)
+
+    def _filter_by(self, state: DisplayState | None) -> None:
+        self._state = None if state is self._state else state
+        self._apply_filters()
+
+    def _search_for(self, text: str) -> None:
+        self._text = text.strip().lower()
+        self._apply_filters()
+
+    def _clear_filter(self) -> None:
+        self._state = None
+        self._text = ""
+        self._search.clear_text()
+        self._apply_filters()
+
+    def _apply_filters(self) -> None:
+        for row in self._rows.values():
+            self._apply_filter_to(row)
+        self._show_totals()
+
+    def _pick(self, name: str, action: Action) -> None:
+        if action is Action.DELETE:
+            self._deletion.ask(name, self._feed.instances.get(name))
+        else:
+            self._commands.start(name, action)
+
+
+class _Filter:
+    """A button that shows how many instances are in a state and, pressed, only those."""
+
+    def __init__(self, text: str, tone: str, on_click: Callable[[], None]) -> None:
+        self._root = ui.element("button").classes(f"filter {tone}")
+        self._root.props.update({"type": "button", "aria-pressed": "false"})
+        self._root.on("click", on_click, [])
+        with self._root:
+            if tone:
+                box("dot", "span")
+            Text(text)
+            self._count = Text("0", "count")
+        self._always = not tone
+
+    def show(self, count: int, *, chosen: bool) -> None:
+        """Patch the number; an empty state keeps out of the way unless it is the chosen one."""
+        self._count.show(str(count))
+        self._root.set_visibility(self._always or bool(count) or chosen)
+        pressed = str(chosen).lower()
+        if pressed != self._root.props["aria-pressed"]:
+            self._root.props["aria-pressed"] = pressed
+
+
+def _cell(name: str, label: str = "") -> ui.element:
+    cell = box(f"cell {name}")
+    cell.props["role"] = "cell"
+    if label:
+        cell.props["data-label"] = label
+    return cell
+
+
+def _summary(instances: int, repositories: int, synced: bool) -> str:  # noqa: FBT001 - a fact about the numbers
+    if not synced:
+        return "Connecting …"
+    if not instances:
+        return "Nothing is declared"
+    noun = "instance" if instances == 1 else "instances"
+    place = "repository" if repositories == 1 else "repositories"
+    return f"{instances} {noun} in {repositories} {place}"
