@@ -166,9 +166,13 @@ def test_a_full_disk_stops_writes_only(store: Store, new_instance: New) -> None:
 
     engine = store._database._engine  # noqa: SLF001 - nothing public can fill a disk
     event.listen(engine, "checkout", shrink)
-    with pytest.raises(Retryable, match="is full") as refused:
+
+    def fill() -> None:
         for number in range(100):
             store.instances.create(new_instance(f"i{number}", prompt="x" * 50_000))
+
+    with pytest.raises(Retryable, match="is full") as refused:
+        fill()
     assert refused.value.reason == "DiskFull"
     written = store.instances.names()
     event.remove(engine, "checkout", shrink)

@@ -64,7 +64,7 @@ def test_what_was_acknowledged_survives_kill_9(path: Path, acknowledged: int) ->
         assert len(store.changes(0)) == store.revision() == len(found)
 
 
-def run(count: int, work: Callable[[int], None]) -> list[BaseException]:
+def run(count: int, work: Callable[[int], object]) -> list[BaseException]:
     errors: list[BaseException] = []
 
     def guarded(number: int) -> None:
@@ -82,7 +82,7 @@ def run(count: int, work: Callable[[int], None]) -> list[BaseException]:
 
 
 def test_many_threads_make_one_object(store: Store, new_instance: New) -> None:
-    errors = run(20, lambda _: store.instances.create(new_instance()) and None)
+    errors = run(20, lambda _: store.instances.create(new_instance()))
     assert [type(error).__name__ for error in errors] == ["AlreadyExists"] * 19
     assert store.revision() == 1
 

@@ -61,8 +61,9 @@ def test_the_file_is_in_wal_mode_with_foreign_keys(path: Path, store: Store) -> 
 
 def test_nothing_in_the_schema_is_foreign_to_postgresql() -> None:
     statements: list[str] = []
+    postgres = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
     engine = create_mock_engine(
-        "postgresql+psycopg://", lambda sql, *_, **__: statements.append(str(sql.compile(dialect=postgresql.dialect())))
+        "postgresql+psycopg://", lambda sql, *_, **__: statements.append(str(sql.compile(dialect=postgres)))
     )
     metadata.create_all(engine, checkfirst=False)
     assert sum("CREATE TABLE" in statement for statement in statements) == len(metadata.tables)

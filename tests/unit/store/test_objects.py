@@ -259,10 +259,14 @@ def test_repositories_live_by_the_same_rules(store: Store, new_repository: NewRe
 
 
 def test_a_transaction_is_all_or_nothing(store: Store, new_instance: New) -> None:
-    with pytest.raises(RuntimeError, match="stop"), store.transaction():
-        store.instances.create(new_instance("a"))
-        assert store.instances.names() == ["a"]
-        raise RuntimeError("stop")
+    def half() -> None:
+        with store.transaction():
+            store.instances.create(new_instance("a"))
+            assert store.instances.names() == ["a"]
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        half()
     assert store.instances.names() == []
     with store.transaction():
         store.instances.create(new_instance("a"))
