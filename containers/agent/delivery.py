@@ -1,0 +1,219 @@
+"""Prompts from the controller into Claude's input box: one at a time, only when Claude takes one, never twice.
+
+A prompt is not typed. It is left in a file, Ctrl+G makes Claude open its external editor on its input box, and the
+editor is ours (`editor`): it takes the file and replaces the box's content. That is verbatim at any length, does
+nothing while a dialog is on the screen (Claude opens no editor there), and whether it happened is known for sure:
+the file was taken or it was not. Then Enter; Claude's UserPromptSubmit hook with the same text is the proof.
+
+Every step is noted in `ledger` before it is made. Interrupted by the end of the container, an input is looked for in
+the conversation; if it is not there it is rejected, because nobody can know, and a person decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from . import files
+from .conversation import comparable
+from .facts import Hook
+from .ledger import Ledger
+from .session import Session
+
+logger = logging.getLogger(__name__)
+
+FIRST_PROMPT = "first-prompt"
+"""The id of the declared prompt when it is too long for a command line; it is nobody's input."""
+TAKE_TIMEOUT = 5.0
+ENTER_EVERY = 1.0
+CONFIRM_TIMEOUT = 15.0
+COMMAND_TIMEOUT = 2.0
+ATTEMPTS = 3
+_COMMAND = re.compile(r"/[A-Za-z][\w:-]*(\s|\Z)")
+
+
+class Desk(Protocol):
+    """What a delivery needs of the rest."""
+
+    @property
+    def session(self) -> Session:
+        """What Claude is doing now."""
+
+    def press(self, *keys: str) -> Awaitable[None]:
+        """Press keys in Claude's pane; raises TerminalError when it is gone."""
+
+    def was_said(self, text: str) -> bool:
+        """Whether the conversation holds this text."""
+
+
+@dataclass(slots=True)
+class _Current:
+    """The input that is being delivered."""
+
+    id: str
+    text: str
+    answer: bool
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
+    confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_command(self) -> bool:
+        return not self.answer and _COMMAND.match(self.text) is not None
+
+
+class Delivery:
+    """The queue of inputs and the one that is being delivered.
+
+    Args:
+        ledger: what became of inputs, now and before.
+        pending: the file through which the editor gets a prompt.
+        desk: Claude's session and terminal.
+        changed: called when an acknowledgement was added.
+    """
+
+    def __init__(self, ledger: Ledger, pending: Path, desk: Desk, changed: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._pending = pending
+        self._desk = desk
+        self._changed = changed
+        self._queue: OrderedDict[str, str] = OrderedDict()
+        self._current: _Current | None = None
+        self._wake = asyncio.Event()
+
+    def add(self, input_id: str, text: str) -> None:
+        """Queue an input; one that is known already is passed over."""
+        if self._ledger.knows(input_id) or input_id in self._queue:
+            return
+        normal = text.replace("\r\n", "\n").replace("\r", "\n")
+        if not normal.strip():
+            self._end(input_id, accepted=False, reason="the prompt is empty")
+            return
+        self._queue[input_id] = normal
+        self._wake.set()
+
+    def look(self) -> None:
+        """Claude's session changed: see whether it takes something now."""
+        self._wake.set()
+
+    def on_hook(self, hook: Hook) -> None:
+        """A hook fired: it may be the proof that is waited for."""
+        current = self._current
+        if current is None:
+            return
+        wanted = comparable(current.text)
+        if current.answer:
+            proof = hook.name == "PostToolUse" and any(comparable(answer) == wanted for answer in hook.answers)
+        else:
+            said = hook.name == "UserPromptSubmit" and comparable(hook.prompt or "") == wanted
+            proof = said or (current.is_command and hook.name in {"SessionStart", "PreCompact", "UserPromptExpansion"})
+        if proof:
+            current.confirmed.set()
+
+    def on_taken(self) -> None:
+        """The editor took the prompt."""
+        if self._current is not None:
+            self._current.taken.set()
+
+    def settle_unfinished(self) -> None:
+        """Decide about what an earlier container was typing when it ended. Before Claude starts."""
+        for left in self._ledger.unfinished:
+            if self._desk.was_said(left.text):
+                self._end(left.id, accepted=True)
+            else:
+                reason = "the container ended while this was being typed; whether Claude got it cannot be known"
+                self._end(left.id, accepted=False, reason=reason)
+
+    async def run(self) -> None:
+        """Deliver what is queued, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue and self._open_for():
+                input_id, text = next(iter(self._queue.items()))
+                if not await self._deliver(input_id, text):
+                    break
+
+    def _open_for(self) -> bool:
+        session = self._desk.session
+        return session.takes_prompt or session.takes_answer
+
+    async def _deliver(self, input_id: str, text: str) -> bool:
+        """Deliver one input; returns whether it is settled."""
+        for _ in range(ATTEMPTS):
+            if not self._open_for():
+                return False
+            session = self._desk.session
+            self._current = _Current(input_id, text, answer=session.takes_answer)
+            try:
+                if await self._enter_text(self._current, session):
+                    await self._submit(self._current)
+                    return True
+            finally:
+                self._current = None
+        del self._queue[input_id]
+        reason = "Claude's input box did not open: look at the terminal, something else may be on the screen"
+        self._end(input_id, accepted=False, reason=reason)
+        return True
+
+    async def _enter_text(self, current: _Current, session: Session) -> bool:
+        """Get the text into the box; returns False when it surely is not there."""
+        # A backslash before Enter would make a new line; Claude drops blanks at the end.
+        content = f"{current.text} " if current.text.endswith("\\") else current.text
+        self._ledger.begin(current.id, current.text, time.time())
+        files.replace(self._pending, content.encode())
+        # For a question: down to "Type something". Otherwise: out of a shell command a person may have begun.
+        keys = ["Down"] * (session.options or 0) if current.answer else ["C-u", "BSpace"]
+        await self._desk.press(*keys, "C-g")
+        try:
+            async with asyncio.timeout(TAKE_TIMEOUT):
+                await current.taken.wait()
+        except TimeoutError:
+            if self._withdraw():
+                logger.info("prompt was not taken", extra={"cco_input": current.id})
+                self._ledger.withdraw(current.id)
+                return False
+        return True
+
+    def _withdraw(self) -> bool:
+        """Take the prompt back; returns False when the editor has it."""
+        try:
+            self._pending.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def _submit(self, current: _Current) -> None:
+        """Press Enter until Claude confirms, and note how it ended."""
+        deadline = time.monotonic() + (COMMAND_TIMEOUT if current.is_command else CONFIRM_TIMEOUT)
+        presses = 0
+        while time.monotonic() < deadline and not current.confirmed.is_set():
+            # Enter on an empty box does nothing. Once a turn runs, it could answer a dialog: then it is not pressed.
+            if presses == 0 or (self._open_for() and not current.is_command):
+                await self._desk.press("Enter")
+                presses += 1
+            try:
+                async with asyncio.timeout(ENTER_EVERY):
+                    await current.confirmed.wait()
+            except TimeoutError:
+                continue
+        self._queue.pop(current.id, None)
+        if current.confirmed.is_set() or self._desk.was_said(current.text):
+            self._end(current.id, accepted=True)
+        elif current.is_command:
+            self._end(current.id, accepted=True, reason="typed; Claude does not confirm its own commands")
+        else:
+            reason = "Claude did not confirm the prompt: look at the terminal before you send it again"
+            self._end(current.id, accepted=False, reason=reason)
+
+    def _end(self, input_id: str, *, accepted: bool, reason: str | None = None) -> None:
+        self._ledger.end(input_id, "accepted" if accepted else "rejected", reason, time.time())
+        outcome = {"cco_input": input_id, "cco_accepted": accepted, "cco_reason": reason}
+        logger.info("input was settled", extra=outcome)
+        self._changed()
