@@ -23,7 +23,7 @@ fi
 
 # The controller makes this network too; the demo's model server needs its address before that.
 if ! docker network inspect "$NETWORK" >/dev/null 2>&1; then
-  docker network create --driver bridge --label cc-orchestrator.network=1 \
+  docker network create --driver bridge --label cc-orchestrator.network=instances \
     --opt com.docker.network.bridge.enable_icc=false "$NETWORK" >/dev/null
 fi
 CCO_DEMO_GATEWAY=$(docker network inspect --format '{{(index .IPAM.Config 0).Gateway}}' "$NETWORK")

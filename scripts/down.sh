@@ -19,20 +19,22 @@ instances() {
     awk -v folder="$CCO_STATE_DIR/instances/" 'index($0, " " folder) { print $1 }'
 }
 
-# First the controller, which would start again what we stop; then Claude in every instance gets the time to end well.
+# First the controller, which would start again what we stop. Then Claude in every instance gets the time to end well; the
+# container has nothing that is not in the worktree, the private git directory or the HOME volume, and all three stay.
 stop_system() {
   compose down --remove-orphans
-  running=$(instances)
-  [ -z "$running" ] || say "stopping the instances (their conversations and files stay)"
-  echo "$running" | xargs --no-run-if-empty docker stop --time 10 >/dev/null
+  running=$(instances --all)
+  [ -n "$running" ] || return 0
+  say "stopping the instances (their conversations and files stay)"
+  echo "$running" | xargs docker stop --time 10 >/dev/null
+  echo "$running" | xargs docker rm >/dev/null
 }
 
 # What the containers left in the folder can belong to another user, so it is emptied from inside one.
 remove_demo() {
-  for container in $(instances --all); do
-    volumes=$(docker inspect --format '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}' "$container")
-    docker rm --force "$container" >/dev/null
-    echo "$volumes" | xargs --no-run-if-empty docker volume rm >/dev/null
+  for installation in $1; do
+    docker volume ls --quiet --filter "label=cc-orchestrator.installation=$installation" |
+      xargs --no-run-if-empty docker volume rm >/dev/null
   done
   docker run --rm --network none --volume "$DEMO:/demo" --entrypoint find "cc-orchestrator/controller:$(version)" \
     /demo -mindepth 1 -delete
@@ -43,8 +45,10 @@ if [ -d .demo ]; then
   say "removing the demo"
   use_demo_system
   export CCO_DEMO_GATEWAY=none
+  installations=$(instances --all | xargs --no-run-if-empty docker inspect \
+    --format '{{index .Config.Labels "cc-orchestrator.installation"}}' | sort -u)
   stop_system
-  remove_demo
+  remove_demo "$installations"
 fi
 
 use_real_system

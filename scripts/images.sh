@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
 sh scripts/base_image.sh
+say "building the images (what has not changed comes from the cache)"
 CA_BUNDLE=${CA_BUNDLE:-$(ca_bundle)} docker compose --file compose.yaml build "$@"

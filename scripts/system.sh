@@ -27,7 +27,7 @@ use_demo_system() {
 
 compose() {
   # shellcheck disable=SC2086  # a list of words
-  CA_BUNDLE=${CA_BUNDLE:-$(ca_bundle)} docker compose --project-name "$project" $compose_files "$@"
+  docker compose --project-name "$project" $compose_files "$@"
 }
 
 dashboard() { echo "http://127.0.0.1:${CCO_PORT:-8080}/"; }
@@ -58,14 +58,15 @@ has_credentials() {
 # Everything but the system itself; seconds when nothing has changed.
 prepare() {
   sh scripts/engine.sh
-  sh scripts/base_image.sh
+  sh scripts/images.sh
   sh scripts/environment.sh client
 }
 
 start() {
-  say "building the images (unchanged parts come from the cache) and starting the controller and the server"
-  compose up --detach --wait --wait-timeout 180 --remove-orphans || {
-    compose logs --tail 20 controller server >&2 || true
+  say "starting the system"
+  # Not built here: Compose writes the project's name into an image, and the demo's would make another image of the same.
+  compose up --no-build --detach --wait --wait-timeout 180 --remove-orphans || {
+    compose logs --tail 20 >&2 || true
     fail "the system did not become healthy; above are its last lines, 'docker compose --project-name $project logs' has them all"
   }
 }
