@@ -21,7 +21,7 @@ from .confirm import DeleteDialog
 from .feed import Changes, Feed
 from .new_instance import NewInstanceDialog
 from .parts import Button, Copyable, Link, Menu, Meter, PageTitle, SearchBox, Since, Text, box, icon
-from .view import NO_VALUE, Action, InstanceView, attention_title, words
+from .view import NO_VALUE, Action, InstanceView, attention_title
 
 Pick = Callable[[str, Action], None]
 
@@ -57,6 +57,7 @@ class Row:
                     self._branch = Text(view.branch, "clip mono").mark("branch")
             with _cell("state"):
                 self._pill = Text("", "pill").mark("state")
+                self._why = Text("", "why clip").mark("reason")
             with _cell("doing"):
                 self._doing = Text("", "clip").mark("doing")
                 self._since = Since(view.doing_since).classes("faint small-text")
@@ -93,7 +94,8 @@ class Row:
         self.root.classes("attention") if view.needs_person else self.root.classes(remove="attention")
         self._repository.show(view.repository)
         self._branch.show(view.branch, title=view.branch)
-        self._pill.show(view.state.value.capitalize(), title=words(view.reason))
+        self._pill.show(view.state.value.capitalize(), title=view.reason)
+        self._why.show(view.why, title=view.reason)
         self._doing.show(view.doing, title=view.doing)
         self._since.show(view.doing_since)
         self._cpu.show(view.cpu)
@@ -143,8 +145,8 @@ class FleetPage:
                 self._summary = Text("", "soft", tag="p")
             self._search = SearchBox("Search instances", self._search_for)
             Button("New instance", icon_name="plus", kind="primary", on_click=self._creation.open).mark("new-instance")
-        with box("filters") as filters:
-            filters.props.update({"role": "group", "aria-label": "Show only"})
+        with box("filters") as self._filter_bar:
+            self._filter_bar.props.update({"role": "group", "aria-label": "Show only"})
             self._all = _Filter("All", "", partial(self._filter_by, None))
             self._filters = {
                 state: _Filter(
@@ -221,6 +223,7 @@ class FleetPage:
         self._no_match.set_visibility(bool(total) and not matching)
         self._empty.set_visibility(self._feed.synced and not total)
         self._search.set_visibility(bool(total))
+        self._filter_bar.set_visibility(bool(total))
 
     def _apply_filter_to(self, row: Row) -> None:
         wanted = self._text in row.view.haystack and self._state in {None, row.view.state}

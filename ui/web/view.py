@@ -43,6 +43,8 @@ class InstanceView:
 
     Attributes:
         tone: names the semantic colour, ``state-<tone>`` in the style sheet.
+        reason: the condition's word, for machines and searches; ``why`` is the same as prose, empty when the
+            state already says it.
         detail: the sentence behind the state; empty when the state says it all.
         doing: what Claude does or waits for.
         doing_since: when that began, where known.
@@ -58,6 +60,7 @@ class InstanceView:
     state: DisplayState
     tone: str
     reason: str
+    why: str
     detail: str
     doing: str
     doing_since: datetime | None
@@ -87,6 +90,7 @@ def view_of(instance: Instance) -> InstanceView:
         state=state,
         tone=state.value.lower(),
         reason=reason,
+        why="" if state in _PLAIN or reason.lower() == state.value.lower() else shorten(words(reason), 60),
         detail=detail,
         doing=doing,
         doing_since=since,
@@ -102,6 +106,7 @@ def view_of(instance: Instance) -> InstanceView:
     )
 
 
+_PLAIN = {DisplayState.RUNNING, DisplayState.WAITING, DisplayState.IDLE}
 _ALIVE = {DisplayState.STARTING, DisplayState.RUNNING, DisplayState.WAITING, DisplayState.IDLE, DisplayState.UNKNOWN}
 
 

@@ -1,0 +1,44 @@
+// Signs in with the token behind "#token=" in the address, or with a pasted one. What is behind "#" never reaches
+// a server or its logs by itself; here it goes into the body of one request, and out of the address and history.
+const form = document.querySelector("form");
+const field = document.querySelector("#token");
+const problem = document.querySelector("#problem");
+const button = form.querySelector("button");
+
+function destination() {
+  const next = new URLSearchParams(location.search).get("next") ?? "/";
+  const target = new URL(next, location.origin);
+  return target.origin === location.origin ? target.pathname + target.search : "/";
+}
+
+async function signIn(token) {
+  button.disabled = true;
+  problem.textContent = "";
+  try {
+    const answer = await fetch("/login", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ token }),
+    });
+    if (answer.ok) return location.replace(destination());
+    const { detail } = await answer.json().catch(() => ({}));
+    problem.textContent = detail || `The server answered ${answer.status}.`;
+  } catch {
+    problem.textContent = "The server does not answer.";
+  }
+  button.disabled = false;
+  field.select();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = field.value.trim();
+  if (token) signIn(token);
+  else field.focus();
+});
+
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given) {
+  history.replaceState(null, "", location.pathname + location.search);
+  signIn(given);
+}
