@@ -1,0 +1,117 @@
+"""``instance start|stop|restart|suspend|resume``: a changed spec, and waiting until the world agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from api.client import ApiError, Client
+from controller.resources import Instance, OperatingMode
+from ui.cli.achieving import achieve
+from ui.cli.exit_codes import ExitCode
+from ui.cli.failures import Failure
+from ui.cli.invocation import Invocation
+from ui.cli.options import NamesArgument, WaitOption, timeout_option
+
+Timeout = Annotated[float, timeout_option("3m")]
+DEFAULT_SECONDS = 180.0
+ATTEMPTS = 8
+"""A change of ours may meet the controller's or another person's: read again, try again, but not for ever."""
+
+
+def start(
+    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+) -> None:
+    """Start a stopped instance.
+
+    Its worktree and conversation are as they were; a new container is made.
+    """
+    _set_mode(cli, names, OperatingMode.RUNNING, "started", timeout if wait else None)
+
+
+def stop(cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS) -> None:
+    """Stop an instance; the conversation and the worktree stay.
+
+    Claude ends its session and the container is removed. 'start' continues the conversation.
+    """
+    _set_mode(cli, names, OperatingMode.STOPPED, "stopped", timeout if wait else None)
+
+
+def suspend(
+    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+) -> None:
+    """Suspend an instance; its container is kept.
+
+    The processes end and free memory and CPU. 'resume' continues the conversation.
+    """
+    _set_mode(cli, names, OperatingMode.SUSPENDED, "suspended", timeout if wait else None)
+
+
+def resume(
+    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+) -> None:
+    """Resume a suspended instance."""
+    _set_mode(cli, names, OperatingMode.RUNNING, "resumed", timeout if wait else None)
+
+
+def restart(
+    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+) -> None:
+    """Restart an instance; the conversation goes on.
+
+    Also the way to try again after the controller gave up: the count of failures begins anew.
+    """
+
+    def again(instance: Instance) -> dict[str, Any]:
+        return {"spec": {"restart_generation": instance.spec.restart_generation + 1}}
+
+    _change_all(cli, names, again, "restarted", timeout if wait else None)
+
+
+def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any] | None]) -> Instance:
+    """Apply to the newest version what ``patch`` makes of it (``None`` = nothing), and again after a conflict.
+
+    Raises:
+        Failure: somebody else was faster every time.
+    """
+    for _ in range(ATTEMPTS):
+        instance = client.get_instance(name)
+        wish = patch(instance)
+        if wish is None:
+            return instance
+        try:
+            return client.patch_instance(name, wish, resource_version=instance.metadata.resource_version)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+    raise Failure(
+        f"instance/{name} was changed by somebody else {ATTEMPTS} times in a row",
+        hint=f"see who with 'cco events --for instance/{name}', then try again",
+        code=ExitCode.CONFLICT,
+    )
+
+
+def _set_mode(cli: Invocation, names: Sequence[str], mode: OperatingMode, done: str, timeout: float | None) -> None:
+    def to_mode(instance: Instance) -> dict[str, Any] | None:
+        return None if instance.spec.operating_mode is mode else {"spec": {"operating_mode": str(mode)}}
+
+    _change_all(cli, names, to_mode, done, timeout)
+
+
+def _change_all(
+    cli: Invocation,
+    names: Sequence[str],
+    patch: Callable[[Instance], dict[str, Any] | None],
+    done: str,
+    timeout: float | None,
+) -> None:
+    """Change all first, then wait for all: they go their way in parallel. ``timeout`` ``None`` = do not wait."""
+    with cli.client() as client:
+        changed = [change(client, name, patch) for name in names]
+        for instance in changed:
+            name = instance.metadata.name
+            if timeout is None:
+                cli.out.line(f"instance/{name} is being {done}")
+                continue
+            achieve(cli, client, instance, timeout)
+            cli.out.line(f"instance/{name} {done}")
