@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from api.client import Client
 
 from .exit_codes import ExitCode
@@ -17,6 +20,15 @@ def open_client(invocation: Invocation) -> Client:
         Terminal: the configuration is wrong, or the state directory's token cannot be read.
     """
     return Client.from_settings(invocation.settings, server=invocation.server, token=read_token_flag(invocation))
+
+
+def find_token(invocation: Invocation) -> str | None:
+    """Return the token a client would send, for the one place where a person has to hand it on: the login link."""
+    path = Path(os.environ.get("CCO_TOKEN_FILE") or invocation.settings.token_file)
+    token = read_token_flag(invocation) or os.environ.get("CCO_TOKEN")
+    if token is None and path.is_file():
+        token = path.read_text(encoding="ascii").strip()
+    return token or None
 
 
 def read_token_flag(invocation: Invocation) -> str | None:
