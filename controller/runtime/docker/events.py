@@ -1,0 +1,103 @@
+"""One subscription to the engine's events for all instances of an installation.
+
+Events are hints: ``watch`` yields the uid of a container that changed, and ``Resync`` whenever something may
+have been missed, that is at every connection. The engine keeps only its last 256 events, so nothing is ever
+caught up from them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import requests
+
+from controller.errors import CcoError
+from controller.runtime.protocol import LABEL_INSTALLATION, LABEL_UID, Resync
+
+from .engine import Engine, socket_of
+
+logger = logging.getLogger(__name__)
+
+_ACTIONS = ("create", "start", "die", "oom", "pause", "unpause", "update", "rename", "destroy")
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 5.0
+_CONNECT_SECONDS = 10
+# How long the end of a watch may go unnoticed; an event is passed on at once.
+_STOP_SECONDS = 0.5
+
+
+def watch_events(engine: Engine, installation: str, stop: threading.Event) -> Iterator[str | Resync]:
+    """Yield what changed until ``stop`` is set; the engine may come and go meanwhile."""
+    changes: queue.SimpleQueue[str | Resync] = queue.SimpleQueue()
+    subscription = _Subscription(engine, installation, changes.put)
+    # A thread of its own: connecting to an engine that hangs can take longer than a watch may take to end.
+    thread = threading.Thread(target=subscription.run, name="docker-events", daemon=True)
+    thread.start()
+    try:
+        while not stop.is_set():
+            try:
+                change = changes.get(timeout=_STOP_SECONDS)
+            except queue.Empty:
+                continue
+            yield change
+    finally:
+        subscription.close()
+        thread.join(_STOP_SECONDS)
+
+
+class _Subscription:
+    def __init__(self, engine: Engine, installation: str, tell: Callable[[str | Resync], None]) -> None:
+        self._engine = engine
+        self._installation = installation
+        self._tell = tell
+        self._closed = threading.Event()
+        self._response: requests.Response | None = None
+
+    def close(self) -> None:
+        """End the reading from another thread."""
+        self._closed.set()
+        if (response := self._response) is not None:
+            response.raw.shutdown()
+
+    def run(self) -> None:
+        """Connect, read to the end, and again."""
+        delay = _FIRST_DELAY
+        while not self._closed.is_set():
+            try:
+                self._read()
+                delay = _FIRST_DELAY
+            except CcoError as error:
+                if delay == _FIRST_DELAY and not self._closed.is_set():
+                    logger.warning("lost the docker events", extra={"cco_reason": error.message})
+            self._closed.wait(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _read(self) -> None:
+        filters = {"type": ["container"], "label": [f"{LABEL_INSTALLATION}={self._installation}"], "event": _ACTIONS}
+        # The engine answers just before it begins to listen for us; the second before covers that gap.
+        query = {"filters": json.dumps(filters), "since": str(int(time.time()) - 1)}
+        with self._engine.call("send events") as client:
+            response = self._engine.request(
+                client, "GET", "/events", params=query, stream=True, timeout=_CONNECT_SECONDS
+            )
+            with response:
+                # From here on silence is not a failure.
+                socket_of(response).settimeout(None)
+                self._response = response
+                self._tell(Resync())
+                try:
+                    self._pass_on(response)
+                finally:
+                    self._response = None
+
+    def _pass_on(self, response: requests.Response) -> None:
+        for line in response.iter_lines(chunk_size=None):
+            if self._closed.is_set():
+                return
+            if line and (uid := json.loads(line)["Actor"]["Attributes"].get(LABEL_UID)):
+                self._tell(uid)

@@ -1,0 +1,349 @@
+"""The verbs of the Runtime protocol for Docker.
+
+The loop (``controller/reconcile``) and the streams (``controller/streams.py``) come in here. Every verb looks at the
+engine first: labels find our containers, the uid decides, and nothing is remembered between two calls.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from controller.errors import Conflict, Retryable
+from controller.runtime.protocol import (
+    LABEL_INSTALLATION,
+    LABEL_UID,
+    AttachStream,
+    ExecResult,
+    Limits,
+    Resync,
+    Workload,
+    WorkloadSpec,
+    WorkloadState,
+)
+
+from .container import container_body, container_name, home_name, limits_body
+from .engine import Engine, Failed, Json, Refused
+from .events import watch_events
+from .network import ensure_network
+from .observe import attempt_of, limits_of, workload
+from .refusals import explain_create, explain_limits, explain_start, explain_update
+from .streams import DETACH_KEYS, not_running, open_terminal, run_command
+
+if TYPE_CHECKING:
+    import docker
+
+    from controller.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# More at once start no faster, they only wait longer (measured: 8-10 a second at 4, 8 and 16).
+_PARALLEL_STARTS = 4
+_START_TURN_SECONDS = 60
+_REMOVAL_SECONDS = 30
+_MAX_LOG_LINES = 10_000
+_ALIVE = ("running", "paused", "restarting")
+_GONE = 404
+_CONFLICT = 409
+
+
+class DockerRuntime:
+    """Containers of one installation on one Docker engine; safe to use from many threads.
+
+    Nothing is asked of the engine before the first verb, so a controller can start without one.
+
+    Args:
+        installation: identifier of the store; only containers that carry it are ever seen or touched.
+        prefix: first part of the names of containers and volumes.
+        network: name of the bridge, made when it is missing.
+        client: a connection to use instead of the one that ``DOCKER_HOST`` and its companions describe.
+    """
+
+    def __init__(self, *, installation: str, prefix: str, network: str, client: docker.APIClient | None = None) -> None:
+        self._installation = installation
+        self._prefix = prefix
+        self._network = network
+        self._engine = Engine(client)
+        self._start_turns = threading.BoundedSemaphore(_PARALLEL_STARTS)
+        self._making_network = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, installation: str) -> DockerRuntime:
+        """Return the runtime the settings describe."""
+        return cls(installation=installation, prefix=settings.container_prefix, network=settings.network)
+
+    def close(self) -> None:
+        """Drop idle connections to the engine."""
+        self._engine.close()
+
+    # Looking ------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the network.
+
+        Raises:
+            Conflict: ``NetworkConflict``.
+            Terminal: ``NetworkNotIsolated``.
+        """
+        with self._making_network:
+            ensure_network(self._engine, self._network, self._installation)
+
+    def inspect(self, uid: str) -> tuple[Workload, ...]:
+        """Return the uid's containers, newest attempt first: one list call and one inspect for each."""
+        return tuple(sorted(self._described(self._find(uid)), key=lambda each: -each.attempt))
+
+    def list(self) -> tuple[Workload, ...]:
+        """Return every container of this installation; the engine's list lacks exit codes and limits."""
+        return tuple(self._described(self._find()))
+
+    def _find(self, uid: str | None = None) -> Sequence[Json]:
+        labels = [f"{LABEL_INSTALLATION}={self._installation}"]
+        if uid is not None:
+            labels.append(f"{LABEL_UID}={uid}")
+        with self._engine.call("list containers") as client:
+            found: Sequence[Json] = client.containers(all=True, filters={"label": labels})
+            return found
+
+    def _described(self, summaries: Sequence[Json]) -> Iterator[Workload]:
+        for summary in summaries:
+            try:
+                with self._engine.call("inspect a container") as client:
+                    container = client.inspect_container(summary["Id"])
+            except Refused as refused:
+                if refused.status != _GONE:  # removed since the list
+                    raise
+            else:
+                yield workload(container)
+
+    def image_id(self, image: str) -> str | None:
+        """Return the identifier of a local image; a name that is no image name is not there either."""
+        try:
+            with self._engine.call(f"inspect the image {image!r}") as client:
+                path = f"/images/{quote(image, safe='/:@')}/json"
+                return str(self._engine.request(client, "GET", path).json()["Id"])
+        except Refused:
+            return None
+
+    # Changing -----------------------------------------------------------------------------------------------
+
+    def create(self, spec: WorkloadSpec) -> None:
+        """Create the container, with its HOME where that is not there yet.
+
+        Raises:
+            Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
+            Retryable: ``MountSourceMissing``.
+            Conflict: ``NameConflict``.
+        """
+        if self._has(spec):
+            return
+        home = home_name(self._prefix, spec.name, spec.uid)
+        fresh = not self._home_is_there(home, spec.uid)
+        name = container_name(self._prefix, spec.name, spec.attempt)
+        body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
+        try:
+            with self._engine.call(f"create the container {name!r}") as client:
+                created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
+        except Refused as refused:
+            if refused.status == _CONFLICT and self._has(spec):  # somebody made it just now
+                return
+            if fresh:
+                self._discard_home(home)
+            raise explain_create(refused, spec, name) from refused.__cause__
+        logger.info("created the container", extra={"cco_instance": spec.name, "cco_container": name})
+        for warning in created.json().get("Warnings") or ():
+            logger.warning("docker warned", extra={"cco_instance": spec.name, "cco_reason": warning})
+
+    def _has(self, spec: WorkloadSpec) -> bool:
+        return any(attempt_of(each["Labels"]) == spec.attempt for each in self._find(spec.uid))
+
+    def _home_is_there(self, home: str, uid: str) -> bool:
+        try:
+            with self._engine.call(f"inspect the volume {home!r}") as client:
+                labels = client.inspect_volume(home).get("Labels") or {}
+        except Refused as refused:
+            if refused.status == _GONE:
+                return False
+            raise
+        if labels.get(LABEL_UID) != uid or labels.get(LABEL_INSTALLATION) != self._installation:
+            raise Conflict(
+                "NameConflict",
+                f"the volume {home!r} exists and does not carry the uid {uid} of this installation: it is left alone; "
+                f"rename the instance, or look into the volume and remove it ('docker volume rm {home}')",
+            )
+        return True
+
+    def _discard_home(self, home: str) -> None:
+        """Remove a HOME that came into being in a create that failed; nothing was ever in it."""
+        try:
+            with self._engine.call(f"remove the volume {home!r}") as client:
+                client.remove_volume(home)
+        except (Refused, Failed):
+            logger.debug("no volume was left behind", extra={"cco_volume": home})
+
+    def start(self, uid: str, attempt: int) -> None:
+        """Start the container, at most four at a time; see the protocol.
+
+        Raises:
+            Retryable: ``WorkloadNotFound``, ``MountSourceMissing``, ``TooManyStarts``.
+            Terminal: ``InvalidWorkload``.
+        """
+        found = [each for each in self._find(uid) if attempt_of(each["Labels"]) == attempt]
+        if not found:
+            raise _not_found(uid, attempt)
+        container = found[0]
+        if container["State"] in ("running", "restarting"):
+            return
+        if container["State"] == "paused":
+            with self._engine.call("resume a paused container") as client:
+                client.unpause(container["Id"])
+            return
+        if not self._start_turns.acquire(timeout=_START_TURN_SECONDS):
+            raise Retryable("TooManyStarts", "other containers have been starting for a minute: it is tried again")
+        try:
+            self._start(container["Id"])
+        except Refused as refused:
+            if refused.status == _GONE or "marked for removal" in refused.text:
+                raise _not_found(uid, attempt) from refused
+            raise explain_start(refused) from refused.__cause__
+        finally:
+            self._start_turns.release()
+
+    def _start(self, container: str) -> None:
+        try:
+            with self._engine.call("start the container") as client:
+                client.start(container)
+        except Refused as refused:
+            if refused.status != _GONE or "network" not in refused.text:
+                raise
+            # The network was removed by hand. A container that ran on it remembers it by its identifier, and has to
+            # be moved to the new one of the same name.
+            self.prepare()
+            with self._engine.call("connect the container to its network") as client:
+                client.disconnect_container_from_network(container, self._network, force=True)
+                client.connect_container_to_network(container, self._network)
+                client.start(container)
+
+    def stop(self, uid: str, *, grace: float) -> None:
+        """Stop the uid's containers; each gets SIGTERM, and SIGKILL after ``grace`` seconds, rounded up."""
+        for container in self._find(uid):
+            if container["State"] not in _ALIVE:
+                continue
+            with _gone_is_done(), self._engine.call("stop the container") as client:
+                if container["State"] == "paused":  # it could not hear the polite signal
+                    client.unpause(container["Id"])
+                client.stop(container["Id"], timeout=math.ceil(grace))
+
+    def remove(self, uid: str) -> None:
+        """Remove the uid's containers and wait until they are gone; named volumes stay."""
+        for container in self._find(uid):
+            try:
+                with _gone_is_done(), self._engine.call("remove the container") as client:
+                    client.remove_container(container["Id"], force=True, v=True)
+            except Refused as refused:
+                if refused.status != _CONFLICT:
+                    raise
+                self._wait_until_gone(container["Id"])  # somebody else's removal is under way
+
+    def _wait_until_gone(self, container: str) -> None:
+        deadline = time.monotonic() + _REMOVAL_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with self._engine.call("inspect a container") as client:
+                    client.inspect_container(container)
+            except Refused as refused:
+                if refused.status == _GONE:
+                    return
+                raise
+            threading.Event().wait(0.05)
+        raise Retryable("RemovalPending", f"the container {container[:12]} is still being removed: it is tried again")
+
+    def remove_home(self, uid: str, name: str) -> None:
+        """Remove the HOME volume.
+
+        Raises:
+            Conflict: ``NameConflict``, the volume is not this uid's.
+            Retryable: ``HomeInUse``.
+        """
+        home = home_name(self._prefix, name, uid)
+        if not self._home_is_there(home, uid):
+            return
+        try:
+            with _gone_is_done(), self._engine.call(f"remove the volume {home!r}") as client:
+                client.remove_volume(home)
+        except Refused as refused:
+            if refused.status != _CONFLICT:
+                raise
+            raise Retryable("HomeInUse", f"the volume {home!r} is in use by a container: {refused.text}") from refused
+
+    def update(self, uid: str, limits: Limits) -> None:
+        """Set the limits of the uid's containers, running or not; equal limits change nothing.
+
+        Raises:
+            Terminal: ``InvalidLimits``, also when the processes hold more memory than that.
+        """
+        for container in self._find(uid):
+            with _gone_is_done():
+                self._update(container["Id"], limits)
+
+    def _update(self, container: str, limits: Limits) -> None:
+        wanted = limits_body(limits)
+        try:
+            with self._engine.call("change the limits") as client:
+                if limits_body(limits_of(client.inspect_container(container)["HostConfig"])) != wanted:
+                    self._engine.request(client, "POST", f"/containers/{container}/update", json=wanted)
+        except Failed as failed:
+            raise explain_update(failed, limits) from failed.__cause__
+        except Refused as refused:
+            raise explain_limits(refused, limits) or refused from refused.__cause__
+
+    # Streams ------------------------------------------------------------------------------------------------
+
+    def _running(self, uid: str) -> Workload:
+        for each in self.inspect(uid):
+            if each.state is WorkloadState.RUNNING:
+                return each
+        raise not_running("no container of the instance is running")
+
+    def exec(self, uid: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
+        """Run a command in the running container; see :func:`~.streams.run_command`."""
+        return run_command(self._engine, self._running(uid).id, argv, timeout=timeout)
+
+    def attach(self, uid: str, argv: Sequence[str], *, columns: int, rows: int) -> AbstractContextManager[AttachStream]:
+        """Run a program with a terminal; see :func:`~.streams.open_terminal`."""
+        return open_terminal(self._engine, self._running(uid).id, argv, columns=columns, rows=rows)
+
+    def attach_argv(self, uid: str, argv: Sequence[str]) -> tuple[str, ...]:
+        """Return the ``docker exec`` command line; the engine's detach keys are moved out of people's way."""
+        return ("docker", "exec", "-it", f"--detach-keys={DETACH_KEYS}", self._running(uid).name, *argv)
+
+    def logs(self, uid: str, *, tail: int) -> bytes:
+        """Return the newest container's last lines, at most 10,000; nothing when there is no container."""
+        newest = self.inspect(uid)[:1]
+        for each in newest:
+            with _gone_is_done(), self._engine.call("read the logs") as client:
+                lines: bytes = client.logs(each.id, tail=min(tail, _MAX_LOG_LINES))
+                return lines
+        return b""
+
+    def watch(self, stop: threading.Event) -> Iterator[str | Resync]:
+        """Yield what changed; see :mod:`~.events`."""
+        return watch_events(self._engine, self._installation, stop)
+
+
+@contextmanager
+def _gone_is_done() -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        if refused.status != _GONE:
+            raise
+
+
+def _not_found(uid: str, attempt: int) -> Retryable:
+    return Retryable("WorkloadNotFound", f"the container of attempt {attempt} of {uid} is gone: it is made again")
