@@ -57,6 +57,11 @@ class Claude:
         self._died = asyncio.Event()
         self._pid: int | None = None
 
+    @property
+    def started(self) -> bool:
+        """Whether there is or was a process."""
+        return self._pid is not None
+
     def seed(self) -> None:
         """Make HOME such that no dialog comes up. Idempotent.
 
@@ -117,7 +122,7 @@ class Claude:
         return await self._learn_ending()
 
     async def end(self) -> None:
-        """Let it end by itself, so that it says goodbye to its hooks, then end it and tmux. Idempotent."""
+        """Let it end by itself, so that it says goodbye to its hooks, or else end it. Idempotent."""
         if self._pid is not None:
             process.end(self._pid)
             with contextlib.suppress(TimeoutError):
@@ -126,6 +131,9 @@ class Claude:
             if not self._died.is_set():
                 logger.warning("claude did not end by itself", extra={"cco_pid": self._pid})
                 process.end(self._pid, force=True)
+
+    async def end_terminal(self) -> None:
+        """End tmux and all that runs in it. Idempotent."""
         with contextlib.suppress(TerminalError):
             await self._in_thread(self._terminal.kill)
 

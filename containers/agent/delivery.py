@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from . import files
+from . import files, process
 from .conversation import comparable
 from .facts import Hook
 from .ledger import Ledger
@@ -32,10 +32,11 @@ logger = logging.getLogger(__name__)
 FIRST_PROMPT = "first-prompt"
 """The id of the declared prompt when it is too long for a command line; it is nobody's input."""
 TAKE_TIMEOUT = 5.0
-ENTER_EVERY = 1.0
+ENTER_EVERY = 0.25
 CONFIRM_TIMEOUT = 15.0
 COMMAND_TIMEOUT = 2.0
 ATTEMPTS = 3
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(\s|\Z)")
 
 
@@ -86,12 +87,14 @@ class Delivery:
         self._queue: OrderedDict[str, str] = OrderedDict()
         self._current: _Current | None = None
         self._wake = asyncio.Event()
+        self._pressing = asyncio.Lock()
 
     def add(self, input_id: str, text: str) -> None:
         """Queue an input; one that is known already is passed over."""
         if self._ledger.knows(input_id) or input_id in self._queue:
             return
-        normal = text.replace("\r\n", "\n").replace("\r", "\n")
+        # Claude's input box drops control characters by itself; without them the proof can be recognised.
+        normal = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
         if not normal.strip():
             self._end(input_id, accepted=False, reason="the prompt is empty")
             return
@@ -102,8 +105,17 @@ class Delivery:
         """Claude's session changed: see whether it takes something now."""
         self._wake.set()
 
-    def on_hook(self, hook: Hook) -> None:
-        """A hook fired: it may be the proof that is waited for."""
+    async def on_hook(self, hook: Hook) -> None:
+        """A hook fired: it may be the proof that is waited for.
+
+        Returns when no key is on its way any more. Claude waits for that, so an Enter that was pressed too often
+        cannot meet the dialog that the turn may open.
+        """
+        self._match(hook)
+        async with self._pressing:
+            pass
+
+    def _match(self, hook: Hook) -> None:
         current = self._current
         if current is None:
             return
@@ -116,10 +128,13 @@ class Delivery:
         if proof:
             current.confirmed.set()
 
-    def on_taken(self) -> None:
-        """The editor took the prompt."""
-        if self._current is not None:
-            self._current.taken.set()
+    def on_taken(self, editor: object) -> None:
+        """The editor, a process with this id, took the prompt and is about to end."""
+        current = self._current
+        if current is None:
+            return
+        if not isinstance(editor, int) or process.watch(editor, current.taken.set) is None:
+            current.taken.set()
 
     def settle_unfinished(self) -> None:
         """Decide about what an earlier container was typing when it ended. Before Claude starts."""
@@ -170,7 +185,7 @@ class Delivery:
         files.replace(self._pending, content.encode())
         # For a question: down to "Type something". Otherwise: out of a shell command a person may have begun.
         keys = ["Down"] * (session.options or 0) if current.answer else ["C-u", "BSpace"]
-        await self._desk.press(*keys, "C-g")
+        await self._press(*keys, "C-g")
         try:
             async with asyncio.timeout(TAKE_TIMEOUT):
                 await current.taken.wait()
@@ -180,6 +195,10 @@ class Delivery:
                 self._ledger.withdraw(current.id)
                 return False
         return True
+
+    async def _press(self, *keys: str) -> None:
+        async with self._pressing:
+            await self._desk.press(*keys)
 
     def _withdraw(self) -> bool:
         """Take the prompt back; returns False when the editor has it."""
@@ -196,7 +215,7 @@ class Delivery:
         while time.monotonic() < deadline and not current.confirmed.is_set():
             # Enter on an empty box does nothing. Once a turn runs, it could answer a dialog: then it is not pressed.
             if presses == 0 or (self._open_for() and not current.is_command):
-                await self._desk.press("Enter")
+                await self._press("Enter")
                 presses += 1
             try:
                 async with asyncio.timeout(ENTER_EVERY):

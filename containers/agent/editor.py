@@ -36,7 +36,7 @@ def deliver(target: str, agent_socket: str) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
             agent.settimeout(TIMEOUT)
             agent.connect(agent_socket)
-            agent.sendall(b'{"cco_event": "prompt-taken"}')
+            agent.sendall(b'{"cco_event": "prompt-taken", "pid": %d}' % os.getpid())
             agent.shutdown(socket.SHUT_WR)
             agent.recv(1)
     except OSError:

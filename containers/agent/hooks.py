@@ -10,21 +10,22 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 READ_TIMEOUT = 2.0
+DEAL_TIMEOUT = 1.0
 LARGEST = 64 * 1024 * 1024
 """Bytes; a hook about a tool carries the tool's whole input and output."""
 
 
 class EventSocket:
-    """Listens for events and hands each to `deal` on the event loop; `deal` must not block."""
+    """Listens for events and hands each to `deal`; the other end goes on when `deal` is done, or after `DEAL_TIMEOUT`."""
 
-    def __init__(self, path: Path, deal: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, path: Path, deal: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self._path = path
         self._deal = deal
         self._server: asyncio.Server | None = None
@@ -52,7 +53,8 @@ class EventSocket:
                 data = await _read_all(reader)
             event = json.loads(data)
             if isinstance(event, dict):
-                self._deal(event)
+                async with asyncio.timeout(DEAL_TIMEOUT):
+                    await self._deal(event)
         except (OSError, ValueError, TimeoutError, RecursionError) as error:
             logger.warning("event was dropped", extra={"cco_error": str(error) or type(error).__name__})
         finally:

@@ -84,15 +84,16 @@ class Link:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_LAST)
                 continue
-            delay = RETRY_FIRST
             logger.info("controller was reached")
             try:
-                await self._talk(reader, writer)
+                if await self._talk(reader, writer):
+                    delay = RETRY_FIRST
             finally:
                 self._writer = None
                 writer.close()
             logger.info("controller was lost")
             await asyncio.sleep(delay)
+            delay = min(delay * 2, RETRY_LAST)
 
     async def send(self, message: Mapping[str, Any]) -> bool:
         """Send a message; returns whether it was handed over to the socket."""
@@ -110,9 +111,11 @@ class Link:
             return False
         return True
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Listen until the connection ends; returns whether anything was said on it."""
         self._writer = writer
         self._connected()
+        heard = False
         with contextlib.suppress(OSError):
             while True:
                 try:
@@ -120,10 +123,12 @@ class Link:
                 except ValueError:
                     # Longer than a message may be; where the next one begins is not known any more.
                     logger.warning("message was too long")
-                    return
+                    return heard
                 if not line:
-                    return
+                    return heard
+                heard = True
                 try:
                     self._receive(decode(line))
                 except FrameError as error:
                     logger.warning("message was dropped", extra={"cco_error": str(error)})
+        return heard

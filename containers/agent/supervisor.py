@@ -28,6 +28,7 @@ from .usage import UsageMeter
 
 logger = logging.getLogger(__name__)
 
+LEARN_TIMEOUT = 0.5
 FAILED = 70
 """Exit status when the agent cannot do its work, or does not know Claude's (sysexits.h, EX_SOFTWARE)."""
 
@@ -115,20 +116,22 @@ class Supervisor:
     async def _end(self, life: asyncio.Task[int]) -> int:
         """End Claude within the time a container has, and let `_live` see how it went."""
         self._board.explain("stopping")
-        ending = asyncio.create_task(self._claude.end())
-        await asyncio.wait({ending, life}, return_when=asyncio.ALL_COMPLETED, timeout=4.5)
+        await self._claude.end()
+        if self._claude.started:
+            await asyncio.wait({life}, timeout=LEARN_TIMEOUT)
+        await self._claude.end_terminal()
         return 0
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    async def _on_event(self, event: dict[str, Any]) -> None:
         if event.get("cco_event") == "prompt-taken":
-            self._delivery.on_taken()
+            self._delivery.on_taken(event.get("pid"))
             return
         hook = facts.read_hook(event, time.time())
         if hook is None:
             return
         self._remember(hook)
         self._board.learn(hook)
-        self._delivery.on_hook(hook)
+        await self._delivery.on_hook(hook)
 
     def _remember(self, hook: facts.Hook) -> None:
         """Keep in HOME which conversation is the newest, for the next start."""
