@@ -1,1 +1,5 @@
 """Workspaces: a git worktree for people and a private git directory for the agent."""
+
+from .workspaces import GitWorkspaces
+
+__all__ = ["GitWorkspaces"]

@@ -1,0 +1,275 @@
+"""Bringing the agent's commits home, at any time, also while it works.
+
+``agent_refs.py`` says what the agent has, ``quarantine.py`` takes its objects in; here what is reachable from its
+refs and reflogs is packed, unpacked into the user's repository as the repository's owner, checked for
+completeness, and named below ``refs/cco/``. Only then may the user's branch move (``decide``). Nothing that
+once had a name ever loses all of them: values that go out of use are kept under ``history/``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from controller.errors import Retryable, Terminal
+
+from . import private, record, refs, worktree
+from .agent_refs import AgentRefs, read_refs
+from .git import LONG, Git, GitFailed
+from .locks import folder_lock
+from .names import RefNames
+from .quarantine import Quarantine
+from .record import Record, StatePaths
+from .refs import InstanceRefs, Move
+from .repository import Repository, locate
+from .safe_files import read_text, remove_tree
+from .types import Collected, WorkspaceRef
+
+logger = logging.getLogger(__name__)
+
+_UNPACK_BELOW = 100
+"""Objects that are unpacked to loose ones instead of kept as a pack, as git itself does on a fetch."""
+_TRIES = 4
+
+# Structure is checked strictly; oddities that real histories carry (an agent may merge one) are not.
+_TOLERATED = (
+    "badDate badDateOverflow badEmail badTimezone missingEmail missingNameBeforeEmail missingSpaceBeforeDate "
+    "missingSpaceBeforeEmail multipleAuthors zeroPaddedDate zeroPaddedFilemode badFilemode nulInCommit "
+    "missingTaggerEntry"
+)
+_STRICT = "--strict=" + ",".join(f"{name}=ignore" for name in _TOLERATED.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to the user's branch: ``move_to`` a commit or stay; ``rewrite`` when that is not forward."""
+
+    move_to: str | None = None
+    rewrite: bool = False
+    diverged: bool = False
+
+
+def decide(head: str | None, brought: str | None, theirs: str | None, contains: Callable[[str, str], bool]) -> Decision:
+    """Decide about the user's branch; pure.
+
+    Args:
+        head: the branch now; ``None`` when a person deleted it.
+        brought: the value we set last; where it still equals ``head``, no person has touched the branch.
+        theirs: the agent's branch; ``None`` when it has none of that name.
+        contains: ``contains(old, new)`` tells whether commit ``new`` has ``old`` in its history.
+    """
+    if theirs is None or theirs == head:
+        return Decision()
+    if head is None:
+        return Decision(diverged=theirs != brought)
+    if contains(head, theirs):
+        return Decision(move_to=theirs)
+    if head == brought:  # only the agent has worked here: its amend, rebase or reset is followed
+        return Decision(move_to=theirs, rewrite=True)
+    if theirs == brought or contains(theirs, head):  # only the person has
+        return Decision()
+    return Decision(diverged=True)
+
+
+def collect(ref: WorkspaceRef) -> Collected:
+    """Bring home what the agent committed; see :meth:`~controller.workspace.types.Workspaces.collect`."""
+    repository = locate(ref.repository)
+    paths = StatePaths.of(ref)
+    memory = record.load(paths)
+    if memory is None or memory.uid != ref.uid:
+        names = RefNames(ref.instance, ref.uid, ref.attempt)
+        return Collected(refs.read_instance_refs(repository.git, names, ref.branch).head, moved=False, diverged=False)
+    with folder_lock(paths.directory):
+        return collect_locked(repository, ref)
+
+
+def collect_locked(repository: Repository, ref: WorkspaceRef) -> Collected:
+    """Do the same for a caller who holds the instance's lock."""
+    names = RefNames(ref.instance, ref.uid, ref.attempt)
+    paths = StatePaths.of(ref)
+    memory = record.load(paths)
+    agent = read_refs(ref.private)
+    now = refs.read_instance_refs(repository.git, names, ref.branch)
+    if memory is None or agent is None:
+        return Collected(now.head, moved=False, diverged=False)
+    mark = fingerprint(agent, ref.attempt)
+    if memory.collected != mark:
+        home, logged = _transfer(repository, ref, now, agent, sha256=len(memory.base_commit) == 64)
+        _name(repository, names, now, home, logged)
+        memory = replace(memory, collected=mark)
+        record.save(paths, memory)
+        now = refs.read_instance_refs(repository.git, names, ref.branch)
+    return _advance(repository, ref, now, memory)
+
+
+def fingerprint(agent: AgentRefs, attempt: int) -> str:
+    """Return what :attr:`Record.collected` holds when all of it is at home under this attempt's refs."""
+    return f"{attempt}:{agent.fingerprint()}"
+
+
+def _transfer(
+    repository: Repository, ref: WorkspaceRef, now: InstanceRefs, agent: AgentRefs, *, sha256: bool
+) -> tuple[dict[str, str], set[str]]:
+    """Bring the objects; returns the refs to name (below the attempt's prefix) and the commits of reflogs."""
+    paths = StatePaths.of(ref)
+    shallow = read_text(os.path.join(repository.git_dir, "shallow"), limit=64 << 20)
+    quarantine = Quarantine(paths.quarantine, repository.objects, shallow=shallow, sha256=sha256)
+    quarantine.mirror(ref.private)
+    seed = private.read_seed(paths)
+    home = {
+        name: value for name, value in agent.refs.items() if seed.get(name) != value or name == f"heads/{ref.branch}"
+    }
+    kinds = _kinds(quarantine.git, {*home.values(), *agent.logged})
+    for name, value in list(home.items()):
+        if value not in kinds or (kinds[value] != "commit" and not name.startswith("tags/")):
+            logger.warning("ref of the agent was ignored: its object is missing", extra={"cco_ref": name})
+            del home[name]
+    logged = {value for value in agent.logged if kinds.get(value) == "commit"}
+    known = {value for value in (now.head, now.base, now.brought, *now.home.values()) if value is not None}
+    for tips in ({*home.values(), *logged}, set(home.values())):
+        try:
+            pack = _pack(quarantine, tips, known)
+            break
+        except GitFailed as error:  # a commit that only a reflog remembers may have lost its files
+            failure, logged = error, set[str]()
+    else:
+        raise _damaged(ref, failure)
+    if pack is not None:
+        _unpack(repository, ref, pack)
+    _check_complete(repository, ref, tips)
+    return home, logged
+
+
+def _kinds(git: Git, values: set[str]) -> dict[str, str]:
+    """Return the type of each object that is there."""
+    if not values:
+        return {}
+    stdin = "".join(f"{value}\n" for value in sorted(values)).encode()
+    lines = git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).lines()
+    return {value: kind for value, kind in (line.split(" ", 1) for line in lines) if kind != "missing"}
+
+
+def _pack(quarantine: Quarantine, tips: set[str], known: set[str]) -> str | None:
+    """Pack what the tips need and the user's repository has not; ``None`` when that is nothing."""
+    folder = os.path.join(quarantine.path, "outgoing")
+    remove_tree(folder)
+    os.mkdir(folder, 0o700)
+    arguments = ("-q", "--revs", "--local", "--non-empty", "--delta-base-offset", os.path.join(folder, "pack"))
+    name = quarantine.git.run("pack-objects", *arguments, stdin=_revisions(tips, known), timeout=LONG).text
+    return os.path.join(folder, f"pack-{name}.pack") if name else None
+
+
+def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
+    """Put a pack's objects into the user's repository, as its owner; the pack is opened by us, the owner may not."""
+    with open(pack, "rb", buffering=0) as stream:  # git reads from the descriptor, past any buffer of ours
+        count = int.from_bytes(stream.read(12)[8:], "big")
+        stream.seek(0)
+        command = ("unpack-objects", "-q") if count < _UNPACK_BELOW else ("index-pack", "--stdin")
+        try:
+            repository.git.run(*command, _STRICT, stdin=stream, timeout=LONG)
+        except GitFailed as error:
+            raise _damaged(ref, error) from error
+
+
+def _check_complete(repository: Repository, ref: WorkspaceRef, tips: set[str]) -> None:
+    """Make sure that everything the tips need is in the user's repository, as git does after a fetch."""
+    command = ("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all")
+    try:
+        repository.git.run(*command, stdin=_revisions(tips, ()), timeout=LONG)
+    except GitFailed as error:
+        raise _damaged(ref, error) from error
+
+
+def _revisions(wanted: Iterable[str], unwanted: Iterable[str]) -> bytes:
+    return "".join(f"{value}\n" for value in (*sorted(wanted), *(f"^{value}" for value in sorted(unwanted)))).encode()
+
+
+def _damaged(ref: WorkspaceRef, error: GitFailed) -> Terminal:
+    return Terminal(
+        "CommitsDamaged",
+        f"commits of instance {ref.instance!r} cannot be brought home, they stay in {ref.private}: {error.message}. "
+        "Ask it to check them with 'git fsck' and to remove what that names",
+    )
+
+
+def _name(
+    repository: Repository, names: RefNames, now: InstanceRefs, home: Mapping[str, str], logged: set[str]
+) -> None:
+    """Name what was brought, and under ``history/`` all that no other name of ours reaches any more."""
+    git = repository.git
+    replaced = {name: value for name, value in now.home.items() if home.get(name) != value}
+    tags = {value for name, value in replaced.items() if name.startswith("tags/")}
+    keep = tags | _unreached(git, names, (set(replaced.values()) - tags) | logged, set(home.values()))
+    refs.force(git, [Move(names.history(value), value, refs.ANY) for value in sorted(keep)])
+    # Deletions first and apart: git cannot store 'a/b' while 'a' is there.
+    refs.force(git, [Move(names.home + name, None, value) for name, value in replaced.items() if name not in home])
+    refs.force(
+        git,
+        [
+            Move(names.home + name, value, now.home.get(name))
+            for name, value in home.items()
+            if now.home.get(name) != value
+        ],
+    )
+
+
+def _unreached(git: Git, names: RefNames, candidates: set[str], reached: set[str]) -> set[str]:
+    """Return those candidates that nothing in ``reached`` or in the history, nor another of them, contains."""
+    if not candidates - reached:
+        return set()
+    kept = f"--glob={names.history('*')}"
+    lines = git.run(
+        "rev-list", "--parents", "--stdin", "--not", kept, stdin=_revisions(candidates, reached), timeout=LONG
+    ).lines()
+    parents: set[str] = set()
+    listed: set[str] = set()
+    for line in lines:
+        commit, *others = line.split(" ")
+        listed.add(commit)
+        parents.update(others)
+    return {value for value in candidates & listed if value not in parents}
+
+
+def _advance(repository: Repository, ref: WorkspaceRef, now: InstanceRefs, memory: Record) -> Collected:
+    """Move the user's branch as decided, by compare-and-swap, and let the worktree's index follow."""
+    git = repository.git
+    names = RefNames(ref.instance, ref.uid, ref.attempt)
+    paths = StatePaths.of(ref)
+    for _ in range(_TRIES):
+        theirs = now.home.get(f"heads/{ref.branch}")
+        decision = decide(now.head, now.brought, theirs, lambda old, new: refs.is_ancestor(git, old, new))
+        if decision.move_to is None:
+            if theirs is not None and theirs == now.head != now.brought:
+                refs.move(git, [Move(names.brought, theirs, now.brought)])
+            _follow(repository, ref, paths, memory, now.head)
+            return Collected(now.head, moved=False, diverged=decision.diverged)
+        moves = [
+            Move(f"refs/heads/{ref.branch}", decision.move_to, now.head),
+            Move(names.brought, decision.move_to, now.brought),
+        ]
+        if decision.rewrite and now.head is not None:
+            moves.append(Move(names.history(now.head), now.head, refs.ANY))
+        memory = replace(memory, index_behind=decision.move_to)
+        record.save(paths, memory)
+        if refs.move(git, moves):
+            _follow(repository, ref, paths, memory, decision.move_to)
+            logger.info(
+                "branch was moved to the agent's commit",
+                extra={"cco_instance": ref.instance, "cco_commit": decision.move_to, "cco_rewrite": decision.rewrite},
+            )
+            return Collected(decision.move_to, moved=True, diverged=False)
+        now = refs.read_instance_refs(git, names, ref.branch)
+    raise Retryable("BranchBusy", f"branch {ref.branch!r} kept changing while it was to be moved", delay=1.0)
+
+
+def _follow(repository: Repository, ref: WorkspaceRef, paths: StatePaths, memory: Record, head: str | None) -> None:
+    """Let the worktree's index follow a branch that we moved; a busy index is tried again by the next pass."""
+    if memory.index_behind is None:
+        return
+    if memory.index_behind == head:
+        registration = worktree.find_ours(worktree.registrations(repository), ref, memory)
+        if registration is not None and not worktree.follow(repository, ref, registration.admin):
+            return
+    record.save(paths, replace(memory, index_behind=None))

@@ -1,0 +1,251 @@
+"""Making a workspace: everything is checked before anything is made, and every step can be the last one done.
+
+Order: our memory (whose it is), branch and base ref in one transaction, registration of the worktree (locked in
+our name from its first moment), files, private git directory, and the mark that all of it is there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, replace
+
+from controller.errors import Conflict, Terminal
+
+from . import private, record, refs, worktree
+from .git import Git, GitFailed, check_version
+from .locks import folder_lock
+from .names import RefNames, is_instance_name, is_ref_name, is_uid
+from .presence import Found, look
+from .private import Seed
+from .record import Record, StatePaths
+from .refs import Move
+from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
+from .types import Presence, WorkspaceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where the branch is or will be: ``commit`` is its base, ``head`` its present value if it exists."""
+
+    commit: str
+    head: str | None
+    base_branch: str | None
+
+
+def check_ref(ref: WorkspaceRef) -> None:
+    """Raise Terminal ``InvalidWorkspace`` for values that cannot be names, refs or paths."""
+    problems = [
+        (not is_instance_name(ref.instance), "instance", ref.instance, "use lower-case letters, digits and '-'"),
+        (not is_uid(ref.uid), "uid", ref.uid, "use a UUID"),
+        (not _is_branch(ref.branch), "branch", ref.branch, "write for example 'feature/login'"),
+        (
+            ref.base_branch is not None and not _is_branch(ref.base_branch),
+            "base_branch",
+            ref.base_branch,
+            "write for example 'main'",
+        ),
+        *(
+            (
+                not os.path.isabs(path) or os.path.normpath(path) != path or "\n" in path or "\0" in path,
+                field,
+                path,
+                "use an absolute path without '..'",
+            )
+            for field, path in (("worktree", ref.worktree), ("private", ref.private))
+        ),
+    ]
+    for wrong, field, value, way_out in problems:
+        if wrong:
+            raise Terminal("InvalidWorkspace", f"{field} {value!r} cannot be used: {way_out}")
+
+
+def _is_branch(name: str) -> bool:
+    return is_ref_name(name) and not name.startswith("-") and name != "HEAD"
+
+
+def create(ref: WorkspaceRef) -> None:
+    """Make or repair the workspace; see :meth:`~controller.workspace.types.Workspaces.create`."""
+    check_version()
+    repository = locate(ref.repository)
+    found = look(repository, ref)
+    if found.presence is Presence.READY:
+        return
+    start = _check(repository, ref, found)
+    paths = StatePaths.of(ref)
+    paths.ensure()
+    with folder_lock(paths.directory):
+        found = look(repository, ref)
+        if found.presence is Presence.READY:
+            return
+        _refuse_foreign(ref, found)
+        memory = _remember(paths, ref, found, start)
+        with folder_lock(repository.git_dir) as lock_fd:
+            _check_branch_free(repository, ref, found)
+            _make_branch(repository, ref, start)
+            memory, registration = _register(repository, ref, memory, found, lock_fd)
+        fresh = not memory.complete
+        if fresh or worktree.is_empty(ref.worktree) or not os.path.isfile(os.path.join(registration.admin, "index")):
+            _fill(repository, ref, registration.admin, fresh=fresh)
+        _make_private(repository, ref, start, registration.admin, fresh=fresh)
+        record.save(paths, replace(memory, complete=True, admin=registration.id))
+
+
+def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
+    """Check everything that can be checked before the first change, and tell where the branch starts."""
+    _refuse_foreign(ref, found)
+    config = read_config(repository)
+    object_stores(repository)
+    _check_objects_readable(repository, ref)
+    start = _find_start(repository, ref, found.record)
+    _check_branch_free(repository, ref, found)
+    if is_partial(config):
+        require_complete(repository, start.head or start.commit)
+    return start
+
+
+def _refuse_foreign(ref: WorkspaceRef, found: Found) -> None:
+    if found.presence is Presence.FOREIGN:
+        raise Conflict(
+            "PathOccupied",
+            f"{found.detail}: move it away or delete it yourself, or give the instance {ref.instance!r} another name",
+        )
+
+
+def _check_objects_readable(repository: Repository, ref: WorkspaceRef) -> None:
+    info = os.stat(repository.objects)
+    if ref.owner[0] in (0, info.st_uid) or info.st_mode & 0o005 == 0o005:
+        return
+    raise Terminal(
+        "ObjectsNotReadable",
+        f"uid {ref.owner[0]} of the instance may not read {repository.objects}: allow it with "
+        f"'chmod -R o+rX {repository.objects}', or give the repository to a user with 'chown -R'",
+    )
+
+
+def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None) -> Start:
+    git = repository.git
+    names = RefNames(ref.instance, ref.uid, ref.attempt)
+    found = refs.read_instance_refs(git, names, ref.branch)
+    base_branch = ref.base_branch or _current_branch(git)
+    known = found.base or (memory.base_commit if memory is not None else None)
+    if found.head is not None:
+        return Start(known or found.head, found.head, base_branch)
+    if found.base is not None:  # made in the transaction that made the branch: a person deleted it since
+        kept = found.home.get(f"heads/{ref.branch}") or found.brought or found.base
+        raise Terminal(
+            "BranchDeleted",
+            f"branch {ref.branch!r} of instance {ref.instance!r} was deleted: bring it back with "
+            f"'git branch {ref.branch} {kept}', or delete the instance",
+        )
+    if base_branch is None:
+        raise Terminal(
+            "DetachedHead",
+            f"repository {ref.repository!r} is on no branch (detached HEAD) and base_branch is not set: "
+            "set base_branch to the branch the work should start from",
+        )
+    commit = _resolve_base(git, ref, base_branch)
+    _check_name_free(git, ref)
+    return Start(commit, None, base_branch)
+
+
+def _current_branch(git: Git) -> str | None:
+    name = git.run("symbolic-ref", "-q", "HEAD", accept=(0, 1)).text
+    return name.removeprefix("refs/heads/") or None
+
+
+def _resolve_base(git: Git, ref: WorkspaceRef, base_branch: str) -> str:
+    for name in (f"refs/heads/{base_branch}", f"refs/remotes/{base_branch}"):
+        commit = git.run("rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}", accept=(0, 1, 128))
+        if commit.status == 0:
+            # 2.39 prints the option itself before the commit
+            return commit.lines()[-1]
+    branches = git.run("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/").lines()
+    if not branches:
+        raise Terminal(
+            "EmptyRepository",
+            f"repository {ref.repository!r} has no commit yet: make one, for example with "
+            "'git commit --allow-empty -m Start'",
+        )
+    near = difflib.get_close_matches(base_branch, branches, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(branches)[:5])}"
+    raise Terminal(
+        "BaseBranchNotFound", f"base_branch {base_branch!r} does not exist in repository {ref.repository!r}: {hint}"
+    )
+
+
+def _check_name_free(git: Git, ref: WorkspaceRef) -> None:
+    """Refuse a branch that git cannot store beside an existing one: ``a`` and ``a/b`` exclude each other."""
+    parts = ref.branch.split("/")
+    parents = {"/".join(parts[:length]) for length in range(1, len(parts))}
+    patterns = [f"refs/heads/{name}" for name in (*parents, ref.branch)]
+    for name in git.run("for-each-ref", "--format=%(refname:lstrip=2)", "--", *patterns).lines():
+        if name in parents or name.startswith(f"{ref.branch}/"):
+            raise Terminal(
+                "BranchNameTaken",
+                f"branch {ref.branch!r} cannot be made beside the existing branch {name!r}: choose another name",
+            )
+
+
+def _check_branch_free(repository: Repository, ref: WorkspaceRef, found: Found) -> None:
+    """Refuse a branch that is checked out in the main worktree or in anybody else's."""
+    pattern = f"refs/heads/{ref.branch}"
+    for line in repository.git.run("for-each-ref", "--format=%(refname)%00%(worktreepath)", "--", pattern).lines():
+        name, _, where = line.partition("\0")
+        if name != pattern or not where:
+            continue
+        if found.registration is None or os.path.realpath(where) != os.path.realpath(ref.worktree):
+            raise worktree.checked_out_elsewhere(ref, where)
+
+
+def _remember(paths: StatePaths, ref: WorkspaceRef, found: Found, start: Start) -> Record:
+    memory = found.record or Record(
+        uid=ref.uid,
+        repository=ref.repository,
+        branch=ref.branch,
+        worktree=ref.worktree,
+        base_commit=start.commit,
+    )
+    record.save(paths, memory)
+    return memory
+
+
+def _make_branch(repository: Repository, ref: WorkspaceRef, start: Start) -> None:
+    """Make the branch and the refs that say it is ours, all at once; an existing branch is only noted."""
+    git = repository.git
+    names = RefNames(ref.instance, ref.uid, ref.attempt)
+    now = refs.read_instance_refs(git, names, ref.branch)
+    if now.base is not None:
+        return
+    moves = [Move(names.base, start.commit, None)]
+    if now.head is None:
+        moves += [Move(f"refs/heads/{ref.branch}", start.commit, None), Move(names.brought, start.commit, now.brought)]
+    if not refs.move(git, moves):
+        raise GitFailed(f"branch {ref.branch!r} was changed by somebody else at the same time", "")
+
+
+def _register(
+    repository: Repository, ref: WorkspaceRef, memory: Record, found: Found, lock_fd: int
+) -> tuple[Record, worktree.Registration]:
+    registration = found.registration
+    if registration is not None:
+        registration = worktree.mend(repository, ref, registration, memory)
+    if registration is None:
+        registration, made = worktree.add(repository, ref, lock_fd)
+        memory = replace(memory, made=(*memory.made, *made))
+    memory = replace(memory, admin=registration.id)
+    record.save(StatePaths.of(ref), memory)
+    return memory, registration
+
+
+def _fill(repository: Repository, ref: WorkspaceRef, admin: str, *, fresh: bool) -> None:
+    del fresh
+    worktree.fill(repository, ref, admin)
+
+
+def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> None:
+    if private.exists(ref) and private.is_damaged(ref):
+        private.set_aside(ref)
+    wanted = private.seed_refs(repository, ref.branch, start.base_branch)
+    index = os.path.join(admin, "index") if fresh else None
+    private.build(repository, ref, Seed(ref.branch, wanted, index))

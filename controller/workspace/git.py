@@ -1,0 +1,283 @@
+"""The one place that runs git: minimal environment, no hooks, no network, dropped privileges, bounded time.
+
+Everything else in this package asks a :class:`Git` bound to one git directory. GitPython starts the process
+(``Git.execute``) and is not used for anything else: its repository objects read and trust configuration that
+an agent may have written. Rules that hold for every process:
+
+- the git directory is always named, never discovered; a private git directory that an agent may have written
+  to is never named here (``intake.py`` reads it without git);
+- when we are root and the repository's owner is not, the process runs as the owner;
+- hooks, fsmonitor, filters, pagers, transports, prompts, lazy fetches and automatic maintenance are off;
+- a timeout ends the whole process group, politely first so that git removes its lock files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import IO, Any, BinaryIO, cast
+
+from controller.errors import Retryable, Terminal, Unavailable
+
+# Importing GitPython looks for git; a machine without it must get our message, not a traceback at import.
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import git as gitpython
+
+QUICK = 60.0
+"""Seconds for commands that read or move refs."""
+LONG = 900.0
+"""Seconds for commands whose work grows with the repository."""
+
+OLDEST_GIT = (2, 38)
+"""The first git that honours ``safe.directory`` from the command line for every command."""
+
+_CONFIG = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "core.splitIndex=false",
+    "core.sparseCheckout=false",
+    "core.attributesFile=/dev/null",
+    "core.alternateRefsCommand=",
+    "core.sshCommand=false",
+    "core.quotePath=false",
+    "core.filesRefLockTimeout=5000",
+    "core.packedRefsTimeout=5000",
+    "core.bigFileThreshold=16m",
+    "credential.helper=",
+    "protocol.allow=never",
+    "submodule.recurse=false",
+    "diff.ignoreSubmodules=all",
+    "commit.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "worktree.useRelativePaths=false",
+    "advice.detachedHead=false",
+)
+_ENVIRONMENT = {
+    "HOME": "/nonexistent",
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_PROTOCOL_FROM_USER": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_PAGER": "cat",
+    "GIT_AUTHOR_NAME": "cc-orchestrator",
+    "GIT_AUTHOR_EMAIL": "cc-orchestrator@localhost",
+    "GIT_COMMITTER_NAME": "cc-orchestrator",
+    "GIT_COMMITTER_EMAIL": "cc-orchestrator@localhost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a finished git said."""
+
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output without the last newline; bytes that are not UTF-8 survive a round trip."""
+        return os.fsdecode(self.out).removesuffix("\n")
+
+    def lines(self) -> list[str]:
+        """Return the lines of standard output."""
+        return self.text.split("\n") if self.out else []
+
+    def fields(self) -> list[str]:
+        """Return the parts of NUL-terminated output."""
+        return os.fsdecode(self.out).split("\0")[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Git bound to one git directory and one user.
+
+    Attributes:
+        git_dir: absolute; a repository's own, a worktree's administrative directory, or our quarantine.
+        owner: ``(uid, gid)`` to run as.
+        work_tree: absolute path of the files, for the commands that read or write files.
+        umask: for what git creates.
+        env: additional environment.
+    """
+
+    git_dir: str
+    owner: tuple[int, int]
+    work_tree: str | None = None
+    umask: int = 0o022
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def at(self, git_dir: str, work_tree: str) -> Git:
+        """Return the same git bound to a worktree: its administrative directory and its files."""
+        return replace(self, git_dir=git_dir, work_tree=work_tree)
+
+    def with_env(self, extra: Mapping[str, str]) -> Git:
+        """Return the same git with more environment."""
+        return replace(self, env={**self.env, **extra})
+
+    def run(
+        self,
+        *args: str,
+        stdin: bytes | IO[bytes] | None = None,
+        accept: Sequence[int] = (0,),
+        timeout: float = QUICK,
+        pass_fds: Sequence[int] = (),
+    ) -> Output:
+        """Run one git command to its end.
+
+        Raises:
+            Retryable: ``GitFailed`` when the exit status is not in ``accept``; ``GitTimeout``; ``DiskFull``.
+            Terminal: ``GitNotFound``, ``RepositoryNotOwned``.
+        """
+        data = stdin if isinstance(stdin, bytes) else None
+        process = self._start(args, subprocess.PIPE if data is not None else cast("IO[bytes] | None", stdin), pass_fds)
+        try:
+            out, err = process.communicate(input=data, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            _end(process)
+            raise Unavailable(
+                "GitTimeout", f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
+            ) from error
+        output = Output(process.returncode, out, os.fsdecode(err).strip())
+        if output.status not in accept:
+            raise _failure(args, self.git_dir, output)
+        return output
+
+    @contextmanager
+    def feed(self, *args: str, timeout: float = LONG) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """Run a command that is written to while it runs; yields its standard input and output.
+
+        The command has ended when the block is left; leaving by an exception stops it. ``timeout`` bounds the
+        end, after the input is closed; a writer blocks only while git itself works.
+
+        Raises:
+            Retryable: ``GitFailed``, ``GitTimeout``.
+        """
+        process = self._start(args, subprocess.PIPE, ())
+        source, sink = process.stdin, process.stdout
+        if source is None or sink is None:  # both were asked for
+            raise AssertionError
+        broken = False
+        try:
+            try:
+                yield source, sink
+            except BrokenPipeError:  # git ended early: its own message says why
+                broken = True
+            _, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            _end(process)
+            raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s") from error
+        except BaseException:
+            _end(process)
+            raise
+        output = Output(process.returncode, b"", os.fsdecode(err).strip())
+        if output.status != 0 or broken:
+            raise _failure(args, self.git_dir, output)
+
+    def _start(
+        self, args: Sequence[str], stdin: int | IO[bytes] | None, pass_fds: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        safe = [f"safe.directory={path}" for path in (self.git_dir, self.work_tree) if path]
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            **_ENVIRONMENT,
+            **self.env,
+        }
+        command = [
+            # GitPython hands down our whole environment (credentials, GIT_*): start from an empty one.
+            *("env", "-i", *(f"{name}={value}" for name, value in environment.items())),
+            *("git", "--no-pager", f"--git-dir={self.git_dir}"),
+            *((f"--work-tree={self.work_tree}",) if self.work_tree else ()),
+            *(word for setting in (*_CONFIG, *safe) for word in ("-c", setting)),
+            *args,
+        ]
+        try:
+            wrapper = gitpython.Git("/").execute(
+                command,
+                istream=cast("BinaryIO | None", stdin),
+                as_process=True,
+                start_new_session=True,
+                umask=self.umask,
+                pass_fds=tuple(pass_fds),
+                **_identity(self.owner, self.git_dir),
+            )
+        except gitpython.GitCommandNotFound as error:
+            raise Terminal("GitNotFound", "git is not installed on this machine: install git 2.38 or newer") from error
+        process = wrapper.proc
+        wrapper.proc = None  # otherwise the wrapper would end the process when it is collected
+        if process is None:
+            raise AssertionError
+        return cast("subprocess.Popen[bytes]", process)
+
+
+def _identity(owner: tuple[int, int], git_dir: str) -> dict[str, Any]:
+    """Return the process arguments that make a process run as ``owner``."""
+    if owner[0] == os.geteuid():
+        return {}
+    if os.geteuid() == 0:
+        return {"user": owner[0], "group": owner[1], "extra_groups": []}
+    raise Terminal(
+        "RepositoryNotOwned",
+        f"{git_dir} belongs to uid {owner[0]} and the controller runs as uid {os.geteuid()}: git would run what "
+        "the other user's configuration says. Run the controller as that user or as root.",
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process group: politely, so that git removes its lock files, then for good."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            try:
+                stream.close()
+            except BrokenPipeError:
+                continue
+
+
+def _failure(args: Sequence[str], git_dir: str, output: Output) -> Retryable:
+    said = output.err.splitlines()[-1][:500] if output.err else f"exit status {output.status}"
+    if "No space left on device" in output.err:
+        return Retryable("DiskFull", f"git {args[0]} in {git_dir}: no space left on device: free some", delay=30.0)
+    return GitFailed(f"git {args[0]} in {git_dir} failed: {said}", output.err)
+
+
+class GitFailed(Retryable):
+    """Git answered no; ``stderr`` is all it said."""
+
+    def __init__(self, message: str, stderr: str) -> None:
+        super().__init__("GitFailed", message)
+        self.stderr = stderr
+
+
+@cache
+def check_version() -> tuple[int, ...]:
+    """Return git's version; raises Terminal ``GitTooOld`` for one whose safety rules we do not know."""
+    text = Git("/", (os.geteuid(), os.getegid())).run("version").text
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    version = tuple(int(part) for part in found.groups(default="0")) if found else (0,)
+    if version < OLDEST_GIT:
+        raise Terminal("GitTooOld", f"{text}: install git {OLDEST_GIT[0]}.{OLDEST_GIT[1]} or newer")
+    return version

@@ -1,0 +1,205 @@
+"""The private git directory: what the agent sees instead of the repository's own.
+
+The layout of ``git clone --shared --no-checkout`` with ``core.worktree`` set, written as plain files: its objects
+are the repository's (``objects/info/alternates``, mounted read-only), its refs and configuration are its own. It
+is built aside and renamed, so one that exists is complete, and from then on it belongs to the agent: git never
+runs on it outside the container again.
+
+Only the instance's branch, the base branch and tags are in it. Refs of other branches would dangle, and make
+every ``git gc`` of the agent fail, once the user deletes and prunes such a branch.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.errors import Unavailable
+from controller.runtime.protocol import Mount
+
+from .git import Git
+from .record import StatePaths
+from .repository import Repository, is_shallow, object_stores, read_config
+from .safe_files import chown_tree, open_directory, read_regular, read_text, remove_tree, write_file
+from .types import WorkspaceRef
+
+# What the agent's git must share with the repository to see the same files as unchanged.
+_SHARED = re.compile(
+    r"core\.(autocrlf|eol|safecrlf|filemode|symlinks|ignorecase|precomposeunicode|whitespace)"
+    r"|i18n\.(commitencoding|logoutputencoding)|user\.(name|email)|extensions\.objectformat"
+)
+_IDENTITY = {"user.name": "Claude", "user.email": "noreply@anthropic.com"}
+_FIXED = {
+    "core.bare": "false",
+    "core.logallrefupdates": "true",
+    # Nothing the agent ever committed may vanish before it is brought home.
+    "gc.auto": "0",
+    "gc.pruneexpire": "never",
+    "gc.reflogexpire": "never",
+    "gc.reflogexpireunreachable": "never",
+    "maintenance.auto": "false",
+}
+_COPIED_LIMIT = 1 << 20
+_MAX_SHALLOW = 64 << 20
+_MAX_INDEX = 2 << 30
+_MAX_SEED = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a new private git directory starts with.
+
+    Attributes:
+        refs: full name to object.
+        index: path of an index that describes the worktree, or ``None`` when it has to be read from the commit.
+    """
+
+    branch: str
+    refs: Mapping[str, str]
+    index: str | None
+
+
+def exists(ref: WorkspaceRef) -> bool:
+    """Tell whether the private git directory is there; its content is the agent's and is not looked at."""
+    return os.path.isdir(ref.private) and not os.path.islink(ref.private)
+
+
+def is_damaged(ref: WorkspaceRef) -> bool:
+    """Tell whether the agent has broken its own git directory so far that no git would use it."""
+    return not all(os.path.lexists(os.path.join(ref.private, part)) for part in ("HEAD", "objects", "refs", "config"))
+
+
+def seed_refs(repository: Repository, branch: str, base_branch: str | None) -> dict[str, str]:
+    """Return the refs a private git directory starts with: branch, base branch (here and upstream) and tags."""
+    patterns = [f"refs/heads/{branch}", "refs/tags/"]
+    if base_branch is not None:
+        patterns += [f"refs/heads/{base_branch}", f"refs/remotes/{base_branch}", f"refs/remotes/origin/{base_branch}"]
+    out = repository.git.run("for-each-ref", "--format=%(objectname) %(refname)", "--", *patterns)
+    exact = set(patterns)
+    pairs = (line.partition(" ")[::2] for line in out.lines())
+    return {name: commit for commit, name in pairs if name in exact or name.startswith("refs/tags/")}
+
+
+def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> None:
+    """Make the private git directory and the file that points to it; repeating it changes nothing."""
+    paths = StatePaths.of(ref)
+    line = f"gitdir: {ref.private}\n".encode(errors="surrogateescape")
+    if read_text(paths.pointer) != f"gitdir: {ref.private}":
+        # Owned by the container's user: git refuses a .git file of somebody else.
+        write_file(paths.pointer, line, mode=0o400, owner=ref.owner)
+    if exists(ref):
+        return
+    _sweep(paths)
+    building = os.path.join(paths.directory, f"git.new-{os.urandom(4).hex()}")
+    config = read_config(repository, home=_home(repository.owner[0]))
+    _lay_out(building, repository, ref, seed, config)
+    git = Git(building, (os.geteuid(), os.getegid()), ref.worktree, umask=0o077)
+    if seed.index is not None:
+        _copy(seed.index, os.path.join(building, "index"))
+        if repository.owner != ref.owner:  # the change of owner made its cached times stale
+            git.run("update-index", "-q", "--refresh", accept=(0, 1), timeout=600.0)
+    else:
+        git.run("read-tree", "HEAD")
+    chown_tree(building, ref.owner)
+    write_file(paths.seed, _packed(seed.refs).encode(errors="surrogateescape"), mode=0o600)
+    os.rename(building, ref.private)
+
+
+def _packed(found: Mapping[str, str]) -> str:
+    return "".join(f"{commit} {name}\n" for name, commit in sorted(found.items()))
+
+
+def read_seed(paths: StatePaths) -> dict[str, str]:
+    """Return the refs the private git directory started with, without ``refs/``: those need not be brought home."""
+    lines = (read_text(paths.seed, limit=_MAX_SEED) or "").splitlines()
+    return {name.removeprefix("refs/"): commit for commit, _, name in (line.partition(" ") for line in lines)}
+
+
+def set_aside(ref: WorkspaceRef) -> None:
+    """Keep a damaged private git directory under another name; it goes when the workspace is removed."""
+    os.rename(ref.private, f"{ref.private}.damaged-{os.urandom(4).hex()}")
+
+
+def remove(ref: WorkspaceRef) -> None:
+    """Remove the private git directory, everything set aside, and the pointer."""
+    paths = StatePaths.of(ref)
+    remove_tree(ref.private)
+    _sweep(paths, "git.new-", f"{os.path.basename(ref.private)}.damaged-")
+    for path in (paths.pointer, paths.seed):
+        remove_tree(path)
+
+
+def mounts(repository: Repository, ref: WorkspaceRef) -> tuple[Mount, ...]:
+    """Return what the container sees; the objects are all it sees of the repository."""
+    paths = StatePaths.of(ref)
+    return (
+        Mount(ref.worktree, ref.worktree),
+        Mount(paths.pointer, os.path.join(ref.worktree, ".git"), read_only=True),
+        Mount(ref.private, ref.private),
+        *(Mount(store, store, read_only=True) for store in object_stores(repository)),
+    )
+
+
+def _sweep(paths: StatePaths, *prefixes: str) -> None:
+    for name in os.listdir(paths.directory):
+        if name.startswith(prefixes or "git.new-"):
+            remove_tree(os.path.join(paths.directory, name))
+
+
+def _copy(source: str, target: str) -> None:
+    with open_directory(os.path.dirname(source)) as folder:
+        content = read_regular(os.path.basename(source), folder, limit=_MAX_INDEX)
+    if content is None:
+        raise Unavailable("StateUnreadable", f"{source} is not a regular file")
+    write_file(target, content, mode=0o600)
+
+
+def _home(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return None
+
+
+def _lay_out(directory: str, repository: Repository, ref: WorkspaceRef, seed: Seed, config: Mapping[str, str]) -> None:
+    os.mkdir(directory, 0o700)
+    for folder in ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags", "info", "logs"):
+        os.mkdir(os.path.join(directory, folder), 0o700)
+    chosen = {**_IDENTITY, **{name: value for name, value in config.items() if _SHARED.fullmatch(name)}, **_FIXED}
+    chosen["core.repositoryformatversion"] = "1" if "extensions.objectformat" in chosen else "0"
+    chosen["core.worktree"] = ref.worktree
+    files = {
+        "HEAD": f"ref: refs/heads/{seed.branch}\n",
+        "config": format_config(chosen),
+        "packed-refs": f"# pack-refs with:\n{_packed(seed.refs)}",
+        "objects/info/alternates": f"{_quote_path(repository.objects)}\n",
+    }
+    if is_shallow(repository):
+        files["shallow"] = (read_text(os.path.join(repository.git_dir, "shallow"), limit=_MAX_SHALLOW) or "") + "\n"
+    for name in ("info/exclude", "info/attributes"):
+        text = read_text(os.path.join(repository.git_dir, name), limit=_COPIED_LIMIT)
+        if text:
+            files[name] = f"{text}\n"
+    for name, text in files.items():
+        write_file(os.path.join(directory, name), text.encode(errors="surrogateescape"), mode=0o600)
+
+
+def _quote_path(path: str) -> str:
+    """Quote a path for ``objects/info/alternates``, where a leading ``"`` or ``#`` means something."""
+    if not path.startswith(('"', "#")) and "\n" not in path:
+        return path
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def format_config(values: Mapping[str, str]) -> str:
+    """Return ``section.key`` pairs in git's configuration syntax."""
+    lines: list[str] = []
+    for name, value in sorted(values.items()):
+        section, _, key = name.partition(".")
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        lines.append(f'[{section}]\n\t{key} = "{escaped}"\n')
+    return "".join(lines)

@@ -1,0 +1,182 @@
+"""Touching folders that somebody else may be changing at this moment, without ever following a symbolic link.
+
+An agent owns the worktree and the private git directory and may swap any part of them for a link while we look.
+So a path below such a folder is opened one component at a time, each relative to the open folder above it and
+with ``O_NOFOLLOW``; only regular files are read, without blocking on a FIFO, and never more than asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from controller.errors import Retryable
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_CHUNK = 1 << 20
+_TREE_SECONDS = 600.0
+
+
+class TooLargeError(Exception):
+    """A file is larger than the caller is willing to read."""
+
+
+@contextmanager
+def open_directory(path: str, *, dir_fd: int | None = None) -> Iterator[int]:
+    """Yield a descriptor of a folder; raises ``OSError`` when its last component is a link or no folder."""
+    fd = os.open(path, _DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_regular(name: str, dir_fd: int) -> int | None:
+    """Return a descriptor of a regular file, or ``None`` when it is absent or anything else; the caller closes it."""
+    try:
+        fd = os.open(name, _FILE, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR, errno.ENODEV}:
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    return fd
+
+
+def read_regular(name: str, dir_fd: int, *, limit: int) -> bytes | None:
+    """Return the content of a regular file, or ``None`` when it is absent or anything else.
+
+    Raises:
+        TooLargeError: it has more than ``limit`` bytes.
+    """
+    fd = open_regular(name, dir_fd)
+    if fd is None:
+        return None
+    try:
+        return read_open(fd, limit=limit)
+    finally:
+        os.close(fd)
+
+
+def read_open(fd: int, *, limit: int) -> bytes:
+    """Return what can be read from ``fd``; raises :class:`TooLargeError` beyond ``limit`` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while block := os.read(fd, _CHUNK):
+        size += len(block)
+        if size > limit:
+            raise TooLargeError
+        parts.append(block)
+    return b"".join(parts)
+
+
+def read_text(path: str, *, limit: int = 1 << 20) -> str | None:
+    """Return a small file without its last newline, or ``None`` when it is absent or no regular file."""
+    try:
+        with open_directory(os.path.dirname(path) or "/") as folder:
+            content = read_regular(os.path.basename(path), folder, limit=limit)
+    except FileNotFoundError:
+        return None
+    return None if content is None else os.fsdecode(content).removesuffix("\n")
+
+
+def list_directory(dir_fd: int) -> list[os.DirEntry[str]]:
+    """Return the entries of an open folder."""
+    with os.scandir(dir_fd) as entries:
+        return list(entries)
+
+
+def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) -> list[str]:
+    """Make a folder and its missing parents for ``owner``; returns those that were made, outermost first.
+
+    The part that exists is the user's and may contain links; nothing is made through a link planted meanwhile.
+    """
+    missing: list[str] = []
+    existing = path
+    while not os.path.isdir(existing):
+        missing.append(os.path.basename(existing))
+        existing = os.path.dirname(existing)
+    made: list[str] = []
+    fd = os.open(existing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in reversed(missing):
+            try:
+                os.mkdir(name, mode, dir_fd=fd)
+                new = True
+            except FileExistsError:
+                new = False
+            inner = os.open(name, _DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = inner
+            existing = os.path.join(existing, name)
+            if new:
+                made.append(existing)
+                if os.geteuid() == 0:
+                    os.fchown(fd, *owner)
+    finally:
+        os.close(fd)
+    return made
+
+
+def write_file(path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace a file atomically; its folder must exist and must not be a link."""
+    name = os.path.basename(path)
+    temporary = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+    with open_directory(os.path.dirname(path)) as folder:
+        fd = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder
+        )
+        try:
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(content)
+                os.fchmod(stream.fileno(), mode)
+                if owner is not None and os.geteuid() == 0:
+                    os.fchown(stream.fileno(), *owner)
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            os.unlink(temporary, dir_fd=folder)
+            raise
+
+
+def remove_tree(path: str) -> None:
+    """Remove a folder whatever is in it; an absent one is success.
+
+    ``rm`` walks by open folders, follows no link, stays on one file system, and, unlike :func:`shutil.rmtree`,
+    neither recurses nor keeps a descriptor per level: an agent chooses how deep its folders nest.
+
+    Raises:
+        Retryable: ``RemovalFailed``.
+    """
+    if not os.path.lexists(path):
+        return
+    if os.geteuid() != 0:  # root needs no permission; the owner may have to give it back to itself
+        _run_on_tree("chmod", "-R", "u+rwX", "--", path, check=False)
+    _run_on_tree("rm", "-rf", "--one-file-system", "--", path, check=True)
+
+
+def chown_tree(path: str, owner: tuple[int, int]) -> None:
+    """Give a folder and all in it to ``owner``; links themselves change hands, what they point to does not.
+
+    Does nothing unless we are root, because then everything was made by the owner to begin with.
+    """
+    if os.geteuid() == 0:
+        _run_on_tree("chown", "-hRP", f"{owner[0]}:{owner[1]}", "--", path, check=True)
+
+
+def _run_on_tree(*command: str, check: bool) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603  # a fixed program, an argument list, the path after --
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TREE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Retryable("RemovalFailed", f"{command[0]} {command[-1]} took more than {_TREE_SECONDS:g} s") from error
+    if check and done.returncode != 0:
+        said = os.fsdecode(done.stderr).strip().splitlines()
+        raise Retryable("RemovalFailed", said[-1] if said else f"{command[0]} {command[-1]} failed")

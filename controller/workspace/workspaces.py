@@ -1,0 +1,79 @@
+"""``GitWorkspaces``: the :class:`~controller.workspace.types.Workspaces` of the loop, on real git.
+
+You come from ``controller/reconcile``; each verb's story is in the module it calls: ``creation.py``,
+``collect.py``, ``snapshot.py``, ``removal.py``. Looks are here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller.errors import Terminal
+from controller.runtime.protocol import Mount
+
+from . import collect, creation, private, repository
+from .git import Git
+from .names import RefNames
+from .presence import look
+from .refs import InstanceRefs, count_between, is_ancestor, read_instance_refs
+from .types import Collected, RepositoryState, WorkspaceRef, WorkspaceState
+
+
+class GitWorkspaces:
+    """Worktrees in users' repositories and private git directories below the state directory.
+
+    Args:
+        state_dir: the controller's state directory; private git directories elsewhere are refused, because
+            they are made and removed as root.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def inspect_repository(self, path: str) -> RepositoryState:
+        """Look at a repository."""
+        return repository.inspect(path)
+
+    def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
+        """Look at a workspace; shallow costs one git process."""
+        del deep
+        self._check(ref)
+        place = repository.locate(ref.repository)
+        found = look(place, ref)
+        names = RefNames(ref.instance, ref.uid, ref.attempt)
+        refs = read_instance_refs(place.git, names, ref.branch)
+        base = refs.base or (found.record.base_commit if found.record is not None else None)
+        return WorkspaceState(
+            presence=found.presence,
+            detail=found.detail,
+            head=refs.head,
+            base_commit=base,
+            ahead=count_between(place.git, base, refs.head) if base and refs.head else 0,
+            diverged=_diverged(place.git, ref, refs),
+            snapshot=refs.snapshot,
+        )
+
+    def create(self, ref: WorkspaceRef) -> None:
+        """Make or repair the workspace."""
+        self._check(ref)
+        creation.create(ref)
+
+    def collect(self, ref: WorkspaceRef) -> Collected:
+        """Bring the agent's commits home."""
+        self._check(ref)
+        return collect.collect(ref)
+
+    def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
+        """Return what the workload has to see."""
+        self._check(ref)
+        return private.mounts(repository.locate(ref.repository), ref)
+
+    def _check(self, ref: WorkspaceRef) -> None:
+        creation.check_ref(ref)
+        if not Path(ref.private).is_relative_to(self._state_dir / "instances"):
+            raise Terminal("InvalidWorkspace", f"private {ref.private!r} does not lie below {self._state_dir}")
+
+
+def _diverged(git: Git, ref: WorkspaceRef, refs: InstanceRefs) -> bool:
+    theirs = refs.home.get(f"heads/{ref.branch}")
+    return collect.decide(refs.head, refs.brought, theirs, lambda old, new: is_ancestor(git, old, new)).diverged

@@ -1,0 +1,239 @@
+"""Worktrees of a user's repository: which are ours, making one, making a half-made one whole, taking it away.
+
+Ours is a worktree whose lock reason carries the instance's uid (written by git before anything else of it
+exists), or, where a person unlocked it, the one our memory names. All others are left alone, also by pruning:
+``git worktree prune`` is never run because it cleans up after everybody.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+from controller.errors import Conflict, Terminal
+
+from .git import LONG, GitFailed
+from .names import lock_reason
+from .record import Record
+from .repository import Repository, filters_off, read_config
+from .safe_files import chown_tree, make_directories, read_text, remove_tree, write_file
+from .types import WorkspaceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A worktree as the repository knows it.
+
+    Attributes:
+        admin: absolute path of its administrative folder in the repository.
+        worktree: absolute path of its files; ``None`` while git has not written it yet.
+        lock: the reason it is locked with; ``None`` when it is not.
+        head: content of its HEAD.
+    """
+
+    admin: str
+    worktree: str | None
+    lock: str | None
+    head: str | None
+
+    @property
+    def id(self) -> str:
+        """Name of the administrative folder."""
+        return os.path.basename(self.admin)
+
+
+def registrations(repository: Repository) -> list[Registration]:
+    """Return all worktrees the repository knows, whatever state they are in; reads files only."""
+    try:
+        names = sorted(os.listdir(repository.worktrees))
+    except FileNotFoundError:
+        return []
+    return [_registration(os.path.join(repository.worktrees, name)) for name in names]
+
+
+def _registration(admin: str) -> Registration:
+    def content(name: str) -> str | None:
+        try:
+            return read_text(os.path.join(admin, name))
+        except NotADirectoryError:
+            return None
+
+    pointer = content("gitdir")
+    worktree = os.path.dirname(os.path.normpath(os.path.join(admin, pointer))) if pointer else None
+    return Registration(admin, worktree, content("locked"), content("HEAD"))
+
+
+def find_ours(found: list[Registration], ref: WorkspaceRef, record: Record | None) -> Registration | None:
+    """Return the worktree that is the instance's own, if any."""
+    reason = lock_reason(ref.instance, ref.uid)
+    for registration in found:
+        if registration.lock == reason:
+            return registration
+    if record is None or record.admin is None:
+        return None
+    for registration in found:
+        if registration.id == record.admin and same_place(registration.worktree, ref.worktree):
+            return registration
+    return None
+
+
+def find_occupant(found: list[Registration], ref: WorkspaceRef, ours: Registration | None) -> Registration | None:
+    """Return somebody else's worktree that is registered at our path."""
+    for registration in found:
+        if registration != ours and same_place(registration.worktree, ref.worktree):
+            return registration
+    return None
+
+
+def same_place(one: str | None, other: str) -> bool:
+    """Tell whether two paths lead to the same folder."""
+    return one is not None and os.path.realpath(one) == os.path.realpath(other)
+
+
+def is_whole(registration: Registration) -> bool:
+    """Tell whether the administrative folder has all that git needs."""
+    return all(os.path.isfile(os.path.join(registration.admin, name)) for name in ("HEAD", "commondir", "index"))
+
+
+def points_to(worktree: str, admin: str) -> bool | None:
+    """Tell whether the worktree's ``.git`` file points to ``admin``; ``None`` when there is nothing.
+
+    A file or folder that points anywhere else means that the folder is not the worktree we made.
+    """
+    dot_git = os.path.join(worktree, ".git")
+    if not os.path.lexists(dot_git):
+        return None
+    line = read_text(dot_git) or ""
+    target = line.removeprefix("gitdir: ")
+    return line.startswith("gitdir: ") and same_place(os.path.join(worktree, target), admin)
+
+
+def is_unused(path: str) -> bool:
+    """Tell whether nothing, or an empty folder, is at ``path``."""
+    if not os.path.lexists(path):
+        return True
+    return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+
+
+def add(repository: Repository, ref: WorkspaceRef, lock_fd: int) -> tuple[Registration, tuple[str, ...]]:
+    """Register the worktree, without files yet; returns it and the folders made above it.
+
+    The caller holds the repository's lock; git inherits it, so that it stays held should we be killed.
+    """
+    made = make_directories(ref.worktree, repository.owner)
+    reason = lock_reason(ref.instance, ref.uid)
+    arguments = ("--no-checkout", "--lock", "--reason", reason, "--end-of-options", ref.worktree, ref.branch)
+    try:
+        repository.git.run("worktree", "add", "-q", *arguments, pass_fds=(lock_fd,))
+    except GitFailed as error:
+        if "already checked out" in error.stderr or "already used by worktree" in error.stderr:
+            raise checked_out_elsewhere(ref, error.stderr) from error
+        raise
+    found = find_ours(registrations(repository), ref, None)
+    if found is None:
+        raise GitFailed(f"git worktree add made nothing at {ref.worktree}", "")
+    return found, tuple(path for path in made if path != ref.worktree)
+
+
+def checked_out_elsewhere(ref: WorkspaceRef, where: str) -> Terminal:
+    """Return the error for a branch that a person, or another instance, works on."""
+    return Terminal(
+        "BranchCheckedOutElsewhere",
+        f"branch {ref.branch!r} is already checked out at {where}: switch that one to another branch, or give the "
+        "instance its own branch and this one as base_branch",
+    )
+
+
+def mend(repository: Repository, ref: WorkspaceRef, registration: Registration, record: Record) -> Registration | None:
+    """Make a registration of ours whole again; returns ``None`` when it was removed and has to be added anew.
+
+    A worktree that was never complete holds nobody's work: its registration goes. One that was complete keeps
+    everything and gets back what is missing.
+    """
+    if registration.worktree is None or registration.head is None:
+        if record.complete and registration.head is not None:
+            raise Conflict(
+                "WorktreeDamaged",
+                f"{registration.admin} has lost its 'gitdir' file: run 'git worktree repair {ref.worktree}'",
+            )
+        remove_tree(registration.admin)
+        return None
+    if not same_place(registration.worktree, ref.worktree):
+        raise Conflict(
+            "WorktreeMoved",
+            f"the worktree of instance {ref.instance!r} was moved to {registration.worktree!r}: move it back with "
+            f"'git worktree move -f -f {registration.worktree} {ref.worktree}'",
+        )
+    make_directories(ref.worktree, repository.owner)
+    if points_to(ref.worktree, registration.admin) is None:
+        line = f"gitdir: {registration.admin}\n".encode(errors="surrogateescape")
+        write_file(os.path.join(ref.worktree, ".git"), line, mode=0o644, owner=repository.owner)
+    if registration.lock is None:
+        reason = lock_reason(ref.instance, ref.uid)
+        repository.git.run("worktree", "lock", "--reason", reason, "--end-of-options", ref.worktree)
+    return registration
+
+
+def is_empty(worktree: str) -> bool:
+    """Tell whether a worktree holds no files (its ``.git`` aside)."""
+    return set(os.listdir(worktree)) <= {".git"}
+
+
+def fill(repository: Repository, ref: WorkspaceRef, admin: str, *, tree: str | None = None) -> None:
+    """Write the files of HEAD, or those of ``tree`` with the index at HEAD, and hand the folder to the agent.
+
+    Overwrites: only for a worktree that is empty or was never complete. Filters do not run, so large files of
+    LFS stay pointers and nothing is fetched.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
+    git = repository.git.at(admin, ref.worktree).with_env(filters_off(read_config(repository)))
+    git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG)
+    if tree is not None:
+        git.run("read-tree", "HEAD")
+    if repository.owner != ref.owner:
+        chown_tree(ref.worktree, ref.owner)
+
+
+def follow(repository: Repository, ref: WorkspaceRef, admin: str) -> bool:
+    """Make the worktree's index agree with its branch; files are not looked at. False when it is busy.
+
+    One-tree ``read-tree`` without ``-u`` touches no file and runs no filter; entries that stay the same keep
+    their cached times.
+    """
+    if os.path.exists(os.path.join(admin, "index.lock")):
+        return False
+    if read_text(os.path.join(admin, "HEAD")) != f"ref: refs/heads/{ref.branch}":
+        return True
+    try:
+        repository.git.at(admin, ref.worktree).run("read-tree", "-m", "HEAD")
+    except GitFailed as error:
+        if "index.lock" in error.stderr:
+            return False
+        raise
+    return True
+
+
+def unregister(repository: Repository, registration: Registration) -> None:
+    """Remove one registration of ours whose files are gone."""
+    path = registration.worktree
+    if (
+        path is not None
+        and registration.head is not None
+        and os.path.isfile(os.path.join(registration.admin, "commondir"))
+    ):
+        if registration.lock is not None:
+            repository.git.run("worktree", "unlock", "--end-of-options", path)
+        repository.git.run("worktree", "remove", "--end-of-options", path)
+    else:
+        remove_tree(registration.admin)
+
+
+def remove_made(folders: tuple[str, ...]) -> None:
+    """Remove the folders that were made above the worktree, as far as they are empty."""
+    for folder in reversed(folders):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            return
