@@ -25,10 +25,8 @@ from typing import IO, Any, BinaryIO, cast
 
 from controller.errors import Retryable, Terminal, Unavailable
 
-# Importing GitPython looks for git; a machine without it must get our message, not a traceback at import.
+# Importing GitPython looks for git; a machine without it must get our message, not a traceback.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-import git as gitpython
 
 QUICK = 60.0
 """Seconds for commands that read or move refs."""
@@ -191,6 +189,9 @@ class Git:
     def _start(
         self, args: Sequence[str], stdin: int | IO[bytes] | None, pass_fds: Sequence[int]
     ) -> subprocess.Popen[bytes]:
+        # The plain values of this package are also imported where git is neither needed nor installed.
+        import git as gitpython  # noqa: PLC0415
+
         safe = [f"safe.directory={path}" for path in (self.git_dir, self.work_tree) if path]
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
