@@ -85,6 +85,11 @@ def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
+def _paragraphs(function: Callable[..., None]) -> str:
+    """Return the docstring with each paragraph on one line, so that the help wraps it to the terminal."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n"))
+
+
 class Deferred(TyperCommand):
     """Name and one line of help of a command that lives elsewhere.
 
@@ -100,7 +105,8 @@ class Deferred(TyperCommand):
         """Import the module and return the command."""
         module, function = self.target.split(":")
         app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-        app.command(name=self.name)(with_global_options(getattr(import_module(f"ui.cli.commands.{module}"), function)))
+        call = getattr(import_module(f"ui.cli.commands.{module}"), function)
+        app.command(name=self.name, help=_paragraphs(call))(with_global_options(call))
         command = typer.main.get_command(app)
         if not isinstance(command, TyperCommand):  # pragma: no cover  # one function makes a command, not a group
             raise TypeError(self.target)

@@ -12,7 +12,6 @@ from .rendering.terminal import Terminal, standard_error, standard_output
 
 if TYPE_CHECKING:
     from api.client import Client
-
     from controller.settings import Settings
 
 Connect = Callable[["Invocation"], "Client"]

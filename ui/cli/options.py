@@ -95,7 +95,7 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The instance's name.", autocompletion=complete_instance)
 ]
 NamesArgument = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="Names of instances.", autocompletion=complete_instance)
+    list[str], typer.Argument(metavar="NAME", help="Names of instances.", autocompletion=complete_instance)
 ]
 RepositoryNameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The repository's name.", autocompletion=complete_repository)

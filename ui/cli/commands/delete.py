@@ -73,7 +73,7 @@ def delete_repositories(
     cli: Invocation,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Names of repositories.", autocompletion=complete_repository),
+        typer.Argument(metavar="NAME", help="Names of repositories.", autocompletion=complete_repository),
     ],
     *,
     wait: WaitOption = True,

@@ -47,7 +47,7 @@ def get(
     ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Only these.", autocompletion=complete_kind_then_names),
+        typer.Argument(metavar="NAME", help="Only these.", autocompletion=complete_kind_then_names),
     ] = None,
     *,
     output: OutputOption = Output.TABLE,

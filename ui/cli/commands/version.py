@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as distribution_version
-
 from ui.cli.invocation import Invocation
+from ui.cli.release import release
 
 
 def version(cli: Invocation) -> None:
     """Print the version."""
-    try:
-        number = distribution_version("cc-orchestrator")
-    except PackageNotFoundError:
-        number = "unknown (not installed)"
-    cli.out.line(f"cc-orchestrator {number}")
+    cli.out.line(release())
