@@ -31,12 +31,12 @@ MIN_MEMORY = 6 * 1024**2
 
 
 class FakeTerminal:
-    """A terminal whose program sends back what is typed; ``resize`` is kept in ``size``."""
+    """A terminal whose program says ``ready`` and sends back what is typed; ``resize`` is kept in ``size``."""
 
     def __init__(self, columns: int, rows: int) -> None:
         self.size = (columns, rows)
         self._bytes: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._rest = b""
+        self._rest = b"ready"
 
     def read(self, size: int = 65536) -> bytes:
         """Return what was typed and not yet read; ``b""`` after the end."""
