@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -87,8 +88,9 @@ def watch_list(cli: Invocation, listing: Listing[T], output: Output) -> None:
     or different, and for JSON also for each that went.
     """
     screen = output in {Output.TABLE, Output.WIDE} and cli.out.interactive
-    with Changes(cli.client, {listing.kind}) as changes:
-        show = _on_screen(cli, listing) if screen else _as_stream(cli, listing, output)
+    with ExitStack() as stack:
+        changes = stack.enter_context(Changes(cli.client, {listing.kind}))
+        show = _on_screen(cli, listing, stack) if screen else _as_stream(cli, listing, output)
         while True:
             changes.drain()
             show(listing.read())
@@ -96,13 +98,13 @@ def watch_list(cli: Invocation, listing: Listing[T], output: Output) -> None:
                 time.sleep(GATHER_SECONDS)
 
 
-def _on_screen(cli: Invocation, listing: Listing[T]) -> Callable[[Sequence[T]], None]:
+def _on_screen(cli: Invocation, listing: Listing[T], stack: ExitStack) -> Callable[[Sequence[T]], None]:
     from rich.console import Console  # noqa: PLC0415  # only a terminal that watches needs it
     from rich.live import Live  # noqa: PLC0415  # as above
     from rich.text import Text  # noqa: PLC0415  # as above
 
-    live = Live(console=Console(no_color=cli.no_color, highlight=False), auto_refresh=False)
-    live.start()
+    console = Console(file=cli.out.stream, no_color=not cli.out.color, highlight=False)
+    live = stack.enter_context(Live(console=console, auto_refresh=False))
 
     def show(things: Sequence[T]) -> None:
         lines = listing.lines(things, cli.out) if things else [listing.empty]
