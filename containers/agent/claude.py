@@ -159,28 +159,25 @@ class Claude:
     async def _learn_ending(self) -> Ending:
         """How it ended; tmux learns it a moment after the process is gone."""
         ending: Ending | None = None
+        detail = None
         deadline = time.monotonic() + ENDING_TIMEOUT
-        with contextlib.suppress(TerminalError):
+        try:
             while ending is None and time.monotonic() < deadline:
                 ending = await self._in_thread(self._terminal.ending)
                 if ending is None:
                     await asyncio.sleep(POLL_STARTING)
-        detail = None
-        if ending is None:
-            detail = "tmux ended together with Claude, so how it ended is not known"
-        elif self._board.session.state == "starting":
-            detail = await self._last_words()
+            if self._board.session.state == "starting":
+                detail = await self._last_words()
+        except TerminalError as error:
+            detail = f"how Claude ended is not known: {error}"
         ending = ending or Ending()
         self._board.learn(facts.Died(time.time(), ending.status, ending.signal, detail))
         logger.info("claude ended", extra={"cco_status": ending.status, "cco_signal": ending.signal})
         return ending
 
-    async def _last_words(self) -> str | None:
+    async def _last_words(self) -> str:
         """What Claude wrote when it refused to start."""
-        try:
-            screen = await self._in_thread(self._terminal.screen)
-        except TerminalError:
-            return None
+        screen = await self._in_thread(self._terminal.screen)
         lines = [line.strip() for line in screen.splitlines()]
         said = " ".join(line for line in lines if line and not line.startswith("Pane is dead"))
         return f"Claude did not start: {said[-500:]}" if said else "Claude did not start, and said nothing"

@@ -23,7 +23,7 @@ LARGEST = 64 * 1024 * 1024
 
 
 class EventSocket:
-    """Listens for events and hands each to `deal`; the other end goes on when `deal` is done, or after `DEAL_TIMEOUT`."""
+    """Listens for events and hands each to `deal`; the other end goes on once `deal` is done, or took too long."""
 
     def __init__(self, path: Path, deal: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         self._path = path

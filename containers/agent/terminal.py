@@ -94,12 +94,12 @@ class Terminal:
         self._tmux("send-keys", "-t", self._pane, *keys)
 
     def screen(self) -> str:
-        """What is on Claude's screen, for a log when something did not go as expected.
+        """What is on Claude's screen and was shortly before, for a person when something did not go as expected.
 
         Raises:
             TerminalError: the pane is gone.
         """
-        return "\n".join(self._tmux("capture-pane", "-p", "-t", self._pane))
+        return "\n".join(self._tmux("capture-pane", "-p", "-S", "-100", "-t", self._pane))
 
     def clients(self) -> int:
         """How many terminals are attached to the session; 0 when it is gone."""
@@ -118,6 +118,9 @@ class Terminal:
         (answer,) = self._tmux("display-message", "-p", "-t", self._pane, words)
         dead, _, how = answer.partition(" ")
         status, _, signal = how.partition("/")
+        if dead == "1" and not (status or signal):
+            # tmux can miss that a child ended quickly; the end of another one makes it look again.
+            self._tmux("run-shell", "true")
         if dead != "1" or not (status or signal):
             return None
         return Ending(signal=int(signal)) if signal else Ending(status=int(status))

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .agent_controller import AgentController
+from support.agent_controller import AgentController
 
 LABEL = "cco-test=1"
+TMP = "/tmp:rw,exec,nosuid,nodev,mode=1777,size=256m"  # noqa: S108 - the container's own
 KEY = "sk-ant-api03-not-a-real-key-0123456789-abcdefghij"
 
 
@@ -111,7 +112,7 @@ class AgentBox:
         self.controller = AgentController(self.run, self.credentials).__enter__()
         docker("volume", "create", "--label", LABEL, f"{self.name}-home")
 
-    def configure(self, **changes: Any) -> None:
+    def configure(self, **changes: object) -> None:
         """Write `instance.json` as the controller does."""
         self.settings = {**self.settings, **changes}
         config = {
@@ -150,7 +151,7 @@ class AgentBox:
         docker(
             "run", "--detach", "--init", "--name", self.name, "--label", LABEL, "--network", self.network,
             "--user", user or f"{uid}:{gid}", "--read-only", "--cap-drop", "ALL",
-            "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777,size=256m",
+            "--security-opt", "no-new-privileges", "--tmpfs", TMP,
             "--tmpfs", f"/run/secrets:rw,noexec,nosuid,nodev,mode=0700,uid={uid},gid={gid},size=1m",
             "--memory", "1g", "--memory-swap", "1g", "--pids-limit", "256", "--env", "HOME=/home/agent",
             "--env", "LANG=C.UTF-8", "--env", "TERM=xterm-256color", "--env", "CCO_INSTANCE=web",
