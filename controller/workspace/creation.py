@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from controller.errors import Conflict, Terminal
 
 from . import private, record, refs, worktree
+from .agent_refs import read_refs
+from .collect import fingerprint
 from .git import Git, GitFailed, check_version
 from .locks import folder_lock
 from .names import RefNames, is_instance_name, is_ref_name, is_uid
@@ -21,6 +23,7 @@ from .private import Seed
 from .record import Record, StatePaths
 from .refs import Move
 from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
+from .snapshot import working_commit
 from .types import Presence, WorkspaceRef
 
 
@@ -86,8 +89,9 @@ def create(ref: WorkspaceRef) -> None:
             memory, registration = _register(repository, ref, memory, found, lock_fd)
         fresh = not memory.complete
         if fresh or worktree.is_empty(ref.worktree) or not os.path.isfile(os.path.join(registration.admin, "index")):
-            _fill(repository, ref, registration.admin, fresh=fresh)
-        _make_private(repository, ref, start, registration.admin, fresh=fresh)
+            _fill(repository, ref, registration.admin, start)
+        if _make_private(repository, ref, start, registration.admin, fresh=fresh):
+            memory = replace(memory, collected=_nothing_new(ref))
         record.save(paths, replace(memory, complete=True, admin=registration.id))
 
 
@@ -238,14 +242,22 @@ def _register(
     return memory, registration
 
 
-def _fill(repository: Repository, ref: WorkspaceRef, admin: str, *, fresh: bool) -> None:
-    del fresh
-    worktree.fill(repository, ref, admin)
+def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start) -> None:
+    """Write the files: those of the commit the agent is on if it is at home, otherwise those of the branch."""
+    now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)
+    commit = working_commit(read_refs(ref.private), now, ref.branch)
+    worktree.fill(repository, ref, admin, tree=commit if commit != (start.head or start.commit) else None)
 
 
-def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> None:
+def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> bool:
     if private.exists(ref) and private.is_damaged(ref):
         private.set_aside(ref)
     wanted = private.seed_refs(repository, ref.branch, start.base_branch)
     index = os.path.join(admin, "index") if fresh else None
-    private.build(repository, ref, Seed(ref.branch, wanted, index))
+    return private.build(repository, ref, Seed(ref.branch, wanted, index))
+
+
+def _nothing_new(ref: WorkspaceRef) -> str | None:
+    """Return the mark of a git directory that holds only what came from the repository."""
+    agent = read_refs(ref.private)
+    return None if agent is None else fingerprint(agent, 0)

@@ -7,6 +7,7 @@
     refs/cco/instances/NAME/history/COMMIT         what a ref above, or the branch, pointed to before a rewrite
     refs/cco/instances/NAME/uids/UID/base          where the branch started; also keeps that commit alive
     refs/cco/instances/NAME/uids/UID/brought       the branch's value that we set last
+    refs/cco/instances/NAME/uids/UID/pending       a snapshot that is being written
     refs/cco/snapshots/NAME/TIME-COMMIT            uncommitted work
 """
 
@@ -49,6 +50,11 @@ class RefNames:
     def brought(self) -> str:
         """The value of the user's branch that we set last."""
         return f"{self.root}uids/{self.uid}/brought"
+
+    @property
+    def pending(self) -> str:
+        """A snapshot that is being written."""
+        return f"{self.root}uids/{self.uid}/pending"
 
     @property
     def snapshots(self) -> str:

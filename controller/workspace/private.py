@@ -83,15 +83,15 @@ def seed_refs(repository: Repository, branch: str, base_branch: str | None) -> d
     return {name: commit for commit, name in pairs if name in exact or name.startswith("refs/tags/")}
 
 
-def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> None:
-    """Make the private git directory and the file that points to it; repeating it changes nothing."""
+def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> bool:
+    """Make the private git directory and the file that points to it; False when it was there already."""
     paths = StatePaths.of(ref)
     line = f"gitdir: {ref.private}\n".encode(errors="surrogateescape")
     if read_text(paths.pointer) != f"gitdir: {ref.private}":
         # Owned by the container's user: git refuses a .git file of somebody else.
         write_file(paths.pointer, line, mode=0o400, owner=ref.owner)
     if exists(ref):
-        return
+        return False
     _sweep(paths)
     building = os.path.join(paths.directory, f"git.new-{os.urandom(4).hex()}")
     config = read_config(repository, home=_home(repository.owner[0]))
@@ -106,6 +106,7 @@ def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> None:
     chown_tree(building, ref.owner)
     write_file(paths.seed, _packed(seed.refs).encode(errors="surrogateescape"), mode=0o600)
     os.rename(building, ref.private)
+    return True
 
 
 def _packed(found: Mapping[str, str]) -> str:
@@ -119,14 +120,15 @@ def read_seed(paths: StatePaths) -> dict[str, str]:
 
 
 def set_aside(ref: WorkspaceRef) -> None:
-    """Keep a damaged private git directory under another name; it goes when the workspace is removed."""
+    """Put the private git directory under another name; it goes when the workspace is removed."""
     os.rename(ref.private, f"{ref.private}.damaged-{os.urandom(4).hex()}")
 
 
 def remove(ref: WorkspaceRef) -> None:
     """Remove the private git directory, everything set aside, and the pointer."""
     paths = StatePaths.of(ref)
-    remove_tree(ref.private)
+    if exists(ref):
+        set_aside(ref)  # at once: refs that are half gone would look like work that was not brought home
     _sweep(paths, "git.new-", f"{os.path.basename(ref.private)}.damaged-")
     for path in (paths.pointer, paths.seed):
         remove_tree(path)

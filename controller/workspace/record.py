@@ -27,6 +27,7 @@ class Record:
         base_commit: where the branch started.
         admin: name of the worktree's folder below the repository's ``worktrees``; ``None`` until it is known.
         complete: everything was there once; from then on files in the worktree are somebody's work.
+        removing: the worktree is being moved out of the way to be removed.
         made: folders above the worktree that did not exist before, outermost first.
         index_behind: the branch was moved to this commit and the worktree's index must follow.
         collected: fingerprint of the agent's refs that were brought home last.
@@ -39,6 +40,7 @@ class Record:
     base_commit: str
     admin: str | None = None
     complete: bool = False
+    removing: bool = False
     made: tuple[str, ...] = ()
     index_behind: str | None = None
     collected: str | None = None

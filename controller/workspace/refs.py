@@ -25,6 +25,7 @@ class InstanceRefs:
         head: the user's branch.
         base: where it started.
         brought: its value that we set last.
+        pending: left by a snapshot that was cut off.
         home: what this attempt brought home, by name below its prefix (``heads/x``, ``HEAD``, ``stash``, ...).
         snapshots: name below the prefix to commit, oldest first.
     """
@@ -32,6 +33,7 @@ class InstanceRefs:
     head: str | None
     base: str | None
     brought: str | None
+    pending: str | None
     home: Mapping[str, str]
     snapshots: Mapping[str, str]
 
@@ -44,13 +46,14 @@ class InstanceRefs:
 def read_instance_refs(git: Git, names: RefNames, branch: str) -> InstanceRefs:
     """Return the instance's refs; one git process."""
     user = f"refs/heads/{branch}"
-    patterns = (user, names.base, names.brought, names.home, names.snapshots)
+    patterns = (user, names.base, names.brought, names.pending, names.home, names.snapshots)
     out = git.run("for-each-ref", "--sort=refname", "--format=%(objectname) %(refname)", "--", *patterns)
     found = {name: commit for commit, _, name in (line.partition(" ") for line in out.lines())}
     return InstanceRefs(
         head=found.get(user),
         base=found.get(names.base),
         brought=found.get(names.brought),
+        pending=found.get(names.pending),
         home=_below(found, names.home),
         snapshots=_below(found, names.snapshots),
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 from controller.errors import Terminal
 from controller.runtime.protocol import Mount
 
-from . import collect, creation, private, repository
+from . import collect, creation, private, removal, repository, snapshot
 from .git import Git
 from .names import RefNames
 from .presence import look
 from .refs import InstanceRefs, count_between, is_ancestor, read_instance_refs
-from .types import Collected, RepositoryState, WorkspaceRef, WorkspaceState
+from .types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
 
 
 class GitWorkspaces:
@@ -36,12 +36,12 @@ class GitWorkspaces:
 
     def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
         """Look at a workspace; shallow costs one git process."""
-        del deep
         self._check(ref)
         place = repository.locate(ref.repository)
         found = look(place, ref)
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         refs = read_instance_refs(place.git, names, ref.branch)
+        ours = found.presence in {Presence.READY, Presence.BROKEN}
         base = refs.base or (found.record.base_commit if found.record is not None else None)
         return WorkspaceState(
             presence=found.presence,
@@ -50,6 +50,7 @@ class GitWorkspaces:
             base_commit=base,
             ahead=count_between(place.git, base, refs.head) if base and refs.head else 0,
             diverged=_diverged(place.git, ref, refs),
+            unsaved=snapshot.examine(place, ref, found.record, refs).unsaved if deep and ours else Unsaved.UNEXAMINED,
             snapshot=refs.snapshot,
         )
 
@@ -62,6 +63,16 @@ class GitWorkspaces:
         """Bring the agent's commits home."""
         self._check(ref)
         return collect.collect(ref)
+
+    def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
+        """Save uncommitted work."""
+        self._check(ref)
+        return snapshot.take(ref, message)
+
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+        """Remove the workspace, or all of it but the worktree."""
+        self._check(ref)
+        removal.remove(ref, keep_worktree=keep_worktree)
 
     def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
         """Return what the workload has to see."""

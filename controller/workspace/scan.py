@@ -1,0 +1,250 @@
+"""What a worktree holds, as a tree in git's own terms, read without letting git open the agent's files.
+
+Git walks by path: an agent that swaps a folder for a link at the right moment would make it read, and store
+where the agent can see it, any file of the user. Also, git would run the filters that the agent's attributes
+select. So git is only asked which paths are ignored (names do no harm), and everything else is read here, by open
+folders, as raw bytes. What git does not call ignored is work: the mistakes of this module are on the saving side.
+
+Nested repositories are folders like any other; their ``.git`` is saved as ``.git-saved``, since git stores no
+path with a component ``.git``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from controller.errors import Terminal
+
+from .git import LONG, Git
+from .repository import Repository
+from .safe_files import list_directory, open_directory, open_regular
+
+logger = logging.getLogger(__name__)
+
+MAX_DEPTH = 100
+"""Folders inside each other; each level holds one descriptor open."""
+MAX_NESTED = 50
+"""Nested repositories whose own ignore rules are asked for."""
+
+FILE, EXECUTABLE, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
+_CHUNK = 1 << 20
+_WHOLE = 16 << 20
+_SETTLED_NS = 2_000_000_000
+_CACHE_SIZE = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file; two are equal when git would store the same.
+
+    Attributes:
+        path: where its bytes are, relative to the worktree; differs from its name only inside a nested ``.git``.
+        unix: hash of its content with Unix line ends, where it has others.
+    """
+
+    mode: str
+    oid: str
+    path: str = field(default="", compare=False)
+    unix: str | None = field(default=None, compare=False)
+
+
+Tree = Mapping[str, Entry]
+
+
+def read_tree(git: Git, commit: str) -> dict[str, Entry]:
+    """Return all files of a commit."""
+    found: dict[str, Entry] = {}
+    for line in git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, timeout=LONG).fields():
+        about, _, path = line.partition("\t")
+        mode, _, oid = about.split(" ")
+        found[path] = Entry(mode, oid, path)
+    return found
+
+
+def scan(repository: Repository, worktree: str, tracked: Tree, submodules: frozenset[str]) -> dict[str, Entry]:
+    """Return what the worktree holds that is not ignored, and what is tracked whether ignored or not.
+
+    Args:
+        repository: whose ignore rules apply.
+        worktree: absolute path of the files.
+        tracked: the commit it is compared with.
+        submodules: declared submodules; their folders are left out and their entries kept as tracked.
+
+    Raises:
+        Terminal: ``TreeTooDeep``.
+    """
+    return _Scan(repository, worktree, tracked, submodules).run()
+
+
+class _Scan:
+    def __init__(self, repository: Repository, worktree: str, tracked: Tree, submodules: frozenset[str]) -> None:
+        self._repository = repository
+        self._worktree = worktree
+        self._tracked = tracked
+        self._submodules = submodules
+        self._ignored: set[str] = set()
+        self._nested = 0
+        self._sha256 = any(len(entry.oid) == 64 for entry in tracked.values())
+        self.found: dict[str, Entry] = {}
+
+    def run(self) -> dict[str, Entry]:
+        self._ask_ignored("")
+        with open_directory(self._worktree) as root:
+            self._walk(root, "", "", 0)
+            self._look_for_tracked(root)
+        for path in self._submodules:
+            if path in self._tracked:
+                self.found[path] = self._tracked[path]
+        return self.found
+
+    def _ask_ignored(self, prefix: str) -> None:
+        """Ask git what its rules ignore below a folder. No index is given: what is tracked is known otherwise."""
+        git = replace(self._repository.git, work_tree=os.path.join(self._worktree, prefix))
+        git = git.with_env({"GIT_INDEX_FILE": "/nonexistent/index"})
+        out = git.run("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z", timeout=LONG)
+        self._ignored.update(prefix + path for path in out.fields())
+
+    def _walk(self, folder: int, path: str, name: str, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise Terminal(
+                "TreeTooDeep",
+                f"{os.path.join(self._worktree, path)!r} lies more than {MAX_DEPTH} folders deep and cannot be saved: "
+                "move or remove it",
+            )
+        entries = list_directory(folder)
+        if path and self._nested < MAX_NESTED and any(entry.name == ".git" for entry in entries):
+            self._nested += 1
+            self._ask_ignored(path)
+        for entry in entries:
+            here = path + entry.name
+            if here in self._ignored or here == ".git":
+                continue
+            saved_as = name + (".git-saved" if entry.name.lower() == ".git" else entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if f"{here}/" in self._ignored or here in self._submodules:
+                    continue
+                with ExitStack() as stack:
+                    try:
+                        inner = stack.enter_context(open_directory(entry.name, dir_fd=folder))
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue  # swapped since it was listed; the next look sees what it is now
+                    self._walk(inner, f"{here}/", f"{saved_as}/", depth + 1)
+            else:
+                self._note(folder, entry.name, here, saved_as)
+
+    def _note(self, folder: int, name: str, path: str, saved_as: str) -> None:
+        expected = self._tracked.get(saved_as)
+        entry = _entry(folder, name, path, sha256=self._sha256, expected=expected.oid if expected else None)
+        if entry is not None:
+            self.found[saved_as] = entry
+
+    def _look_for_tracked(self, root: int) -> None:
+        """Find tracked files that the walk left out because a rule ignores them."""
+        for path, entry in self._tracked.items():
+            if path in self.found or entry.mode == SUBMODULE:
+                continue
+            if not any(f"{parent}/" in self._ignored for parent in _parents(path)) and path not in self._ignored:
+                continue
+            with ExitStack() as stack:
+                folder: int | None = root
+                *parents, name = path.split("/")
+                try:
+                    for parent in parents:
+                        folder = stack.enter_context(open_directory(parent, dir_fd=folder))
+                except OSError:
+                    continue
+                if folder is not None:
+                    self._note(folder, name, path, path)
+
+
+def _parents(path: str) -> Iterator[str]:
+    end = path.find("/")
+    while end != -1:
+        yield path[:end]
+        end = path.find("/", end + 1)
+
+
+def _entry(folder: int, name: str, path: str, *, sha256: bool, expected: str | None) -> Entry | None:
+    """Return the file's entry, or ``None`` when it vanished or git could not store it (a socket, a device)."""
+    fd = open_regular(name, folder)
+    if fd is not None:
+        try:
+            return _regular(fd, path, sha256=sha256, expected=expected)
+        finally:
+            os.close(fd)
+    try:
+        target = os.fsencode(os.readlink(name, dir_fd=folder))
+    except OSError:
+        return None
+    return Entry(LINK, blob_id(target, sha256=sha256), path)
+
+
+def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry:
+    info = os.fstat(fd)
+    mode = EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE
+    key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, sha256)
+    oid = _cache.get(key)
+    if oid is not None and expected in (oid, None):
+        return Entry(mode, oid, path)
+    unix = None
+    if info.st_size <= _WHOLE:
+        content = b"".join(_pieces(fd))
+        oid = blob_id(content, sha256=sha256)
+        if expected not in (oid, None) and b"\r\n" in content:
+            unix = blob_id(content.replace(b"\r\n", b"\n"), sha256=sha256)
+    else:
+        digest = _header(info.st_size, sha256=sha256)
+        for piece in _pieces(fd):
+            digest.update(piece)
+        oid = digest.hexdigest()
+    if time.time_ns() - info.st_ctime_ns > _SETTLED_NS:  # a younger file may change again within the clock's grain
+        _cache.put(key, oid)
+    return Entry(mode, oid, path, unix)
+
+
+def blob_id(content: bytes, *, sha256: bool) -> str:
+    """Return the name git gives to a file's content."""
+    digest = _header(len(content), sha256=sha256)
+    digest.update(content)
+    return digest.hexdigest()
+
+
+def _header(size: int, *, sha256: bool) -> hashlib._Hash:
+    start = f"blob {size}\0".encode()
+    return hashlib.sha256(start) if sha256 else hashlib.sha1(start, usedforsecurity=False)
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    while piece := os.read(fd, _CHUNK):
+        yield piece
+
+
+class _Cache:
+    """Hashes of files by inode and times; an agent cannot set the change time, so it cannot fool it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[object, ...], str] = OrderedDict()
+
+    def get(self, key: tuple[object, ...]) -> str | None:
+        with self._lock:
+            return self._known.get(key)
+
+    def put(self, key: tuple[object, ...], oid: str) -> None:
+        with self._lock:
+            self._known[key] = oid
+            self._known.move_to_end(key)
+            if len(self._known) > _CACHE_SIZE:
+                self._known.popitem(last=False)
+
+
+_cache = _Cache()
