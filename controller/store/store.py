@@ -57,14 +57,22 @@ class Store:
     ) -> None:
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called; nobody is kept waiting then."""
+        return self._database.signal.closed
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
         """Make everything this thread does in the block one transaction: all or nothing, alone among writers.
 
-        Keep it short and free of other I/O: every other writer waits.
+        Keep it short and free of other I/O: every other writer waits. ``keep=False`` takes everything back at the
+        end, for dry runs.
         """
-        with self._database.write():
+        with self._database.write() as connection:
             yield
+            if not keep:
+                connection.rollback()
 
     def revision(self) -> int:
         """Return the newest ``resource_version``. Take it before a list, then watch from it: nothing is missed."""

@@ -1,0 +1,96 @@
+"""The API's application: which routers, behind which door.
+
+One request passes ``gate`` (host, origin, size, login), is parsed by its route into the resource models, checked by
+``admission`` and stored, all in one transaction; the answer is the stored object. ``watch`` tells everybody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import NoReturn
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+
+from controller.settings import Settings
+from controller.store import Store
+
+from . import problems
+from .admission import Admission
+from .auth import Auth
+from .controller_link import ControllerLink
+from .gate import Gate
+from .hub import Hub
+from .reference import reference_page
+from .routes import documented, instance_parts, instances, repositories, system
+
+DESCRIPTION = (
+    "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
+    "documents. Send `Authorization: Bearer` with the token of the state directory."
+)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def create_app(
+    store: Store, settings: Settings, token: str, controller: ControllerLink, *, public: Collection[str] = ()
+) -> FastAPI:
+    """Return the application; whoever adds pages to it adds them behind the same door.
+
+    Args:
+        store: open; stays open after the application ends.
+        settings: ``allowed_hosts`` and ``max_instances`` matter here.
+        token: what callers must send.
+        controller: answers what the store cannot.
+        public: more paths that need no login, such as the login page's own (``/assets/`` stands for all below).
+
+    ``app.state.hub`` ends every open watch when it is closed; :class:`api.serving.Server` does that at shutdown.
+    """
+    hub = Hub(store)
+    auth = Auth(token)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        hub.close()
+
+    app = FastAPI(
+        title="cc-orchestrator",
+        version=system.program_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.store, app.state.controller = store, controller
+    app.state.admission = Admission(store, settings)
+    app.state.auth, app.state.hub = auth, hub
+    problems.install(app)
+    for router in (instances.router, instance_parts.router, repositories.router, system.router, system.door):
+        app.include_router(router)
+    app.add_api_route("/docs", lambda: reference_page(app.openapi()), include_in_schema=False)
+    app.add_api_route("/api/{path:path}", _nothing_here, methods=list(METHODS), include_in_schema=False)
+    documented.install(app)
+    app.add_middleware(Gate, auth=auth, allowed_hosts=settings.allowed_hosts, public={"/login", *public})
+    return app
+
+
+def _nothing_here(request: Request) -> NoReturn:
+    """Answer what no route took: pages that are mounted later must not answer below ``/api``."""
+    allowed = _methods_of(request.app.routes, request)
+    if allowed:
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(allowed))})
+    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
+def _methods_of(routes: list[BaseRoute], request: Request) -> set[str]:
+    found: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(request.scope)
+        if match is Match.PARTIAL:
+            found |= getattr(route, "methods", None) or set()
+    return found

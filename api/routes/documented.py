@@ -1,0 +1,71 @@
+"""What the OpenAPI document says about errors: every status a route can answer, always as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.wire import PROBLEM_JSON, Problem
+
+_ALWAYS: Final = (400, 401, 403, 404, 405, 413, 422, 429, 500, 503, 507)
+_SCHEMA: Final = {"schema": {"$ref": "#/components/schemas/Problem"}}
+_METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
+OPEN: Final = frozenset({"/api/health", "/login"})
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*statuses: int) -> Responses:
+    """Return the error statuses of a route beyond those that any route may answer."""
+    return {status: {"description": HTTPStatus(status).phrase, "model": Problem} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app.openapi()`` tell the truth."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            for path, operations in schema["paths"].items():
+                for method, operation in operations.items():
+                    if method in _METHODS:
+                        _complete(path, operation)
+            _complete_components(schema)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    responses: dict[str, Any] = operation["responses"]
+    for status in _ALWAYS:
+        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+    for code, response in responses.items():
+        if code.isdecimal() and int(code) >= HTTPStatus.BAD_REQUEST:
+            response["content"] = {PROBLEM_JSON: _SCHEMA}
+    operation["responses"] = dict(sorted(responses.items()))
+    operation["security"] = [] if path in OPEN else [{"token": []}, {"session": []}]
+
+
+def _complete_components(schema: dict[str, Any]) -> None:
+    components: dict[str, Any] = schema.setdefault("components", {})
+    schemas: dict[str, Any] = components.setdefault("schemas", {})
+    for generated in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(generated, None)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(_definitions(problem))
+    schemas["Problem"] = problem
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "The file `token` of the state directory."},
+        "session": {"type": "apiKey", "in": "cookie", "name": "cco_session_…", "description": "Made by POST /login."},
+    }
+
+
+def _definitions(schema: dict[str, Any]) -> Mapping[str, Any]:
+    found: dict[str, Any] = schema.pop("$defs", {})
+    return found
