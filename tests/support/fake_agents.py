@@ -30,6 +30,7 @@ class FakeAgent:
     boot: str = ""
     started_with: str = ""
     oom_kills: int = 0
+    since: tuple[str, str] = ("", "")
     handed_over: list[str] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +100,8 @@ class FakeAgents:
 
     def _report(self, uid: str, container: FakeContainer, agent: FakeAgent) -> Report:
         at = self._now().isoformat()
+        if agent.since[0] != agent.state:
+            agent.since = (agent.state, at)
         body: dict[str, Any] = {
             "type": "report",
             "schema": 1,
@@ -108,7 +111,7 @@ class FakeAgents:
             "seq": 1,
             "sent_at": at,
             "config_hash": agent.started_with,
-            "session": {"state": agent.state, "since": at, "waiting_for": agent.waiting_for, "session_id": uid},
+            "session": {"state": agent.state, "since": agent.since[1], "waiting_for": agent.waiting_for, "session_id": uid},
             "tmux": {"session": f"cc-orchestrator-{container.spec.name}", "clients": 0},
             "usage": {"cpu_percent": 1.5, "memory_bytes": 2**28, "pids": 9, "oom_kills": agent.oom_kills},
             "refs_version": agent.refs_version,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from controller.errors import CcoError, Retryable, Terminal, Unavailable
+from controller.errors import CcoError, Conflict, Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Mount
 from controller.workspace.types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
 
@@ -38,6 +38,7 @@ class FakeGit:
         self.kept: list[str] = []
         self.diverged: set[str] = set()
         self.changes: list[str] = []
+        self.trespasses: list[str] = []
         self.failures: dict[str, list[CcoError]] = {}
         self.interrupt: Callable[[str, str], None] | None = None
 
@@ -48,6 +49,13 @@ class FakeGit:
     def fail_next(self, verb: str, error: CcoError | None = None) -> None:
         """Let the next call of the verb raise (default: Unavailable)."""
         self.failures.setdefault(verb, []).append(error or Unavailable("GitUnavailable", "the disk does not answer"))
+
+    def check_ours(self, verb: str, ref: WorkspaceRef) -> None:
+        """Refuse, as the real one does, and remember that the loop asked at all."""
+        worktree = self.worktrees.get(ref.worktree)
+        if worktree is not None and worktree.uid != ref.uid:
+            self.trespasses.append(f"{verb} {ref.worktree}")
+            raise Conflict("PathOccupied", f"{ref.worktree} is not ours")
 
     @contextmanager
     def call(self, verb: str) -> Iterator[None]:
@@ -97,6 +105,7 @@ class FakeWorkspaces:
 
     def create(self, ref: WorkspaceRef) -> None:
         with self.git.call("create"):
+            self.git.check_ours("create", ref)
             worktree = self.git.worktrees.setdefault(ref.worktree, FakeWorktree(ref.uid, ref.branch))
             worktree.broken = ""
             self.git.branches.setdefault(ref.branch, [])
@@ -104,6 +113,7 @@ class FakeWorkspaces:
 
     def collect(self, ref: WorkspaceRef) -> Collected:
         with self.git.call("collect"):
+            self.git.check_ours("collect", ref)
             worktree = self.git.worktrees[ref.worktree]
             home = self.git.branches.setdefault(ref.branch, [])
             new = [commit for commit in worktree.commits if commit not in home]
@@ -115,6 +125,7 @@ class FakeWorkspaces:
     def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
         del message
         with self.git.call("snapshot"):
+            self.git.check_ours("snapshot", ref)
             dirty = self.git.worktrees[ref.worktree].dirty
             if not dirty:
                 return None
@@ -125,6 +136,7 @@ class FakeWorkspaces:
 
     def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
         with self.git.call("remove"):
+            self.git.check_ours("remove", ref)
             worktree = self.git.worktrees.get(ref.worktree)
             if worktree is None:
                 return
