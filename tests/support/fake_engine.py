@@ -113,6 +113,10 @@ class FakeEngine:
         assert verb in VERBS, f"no verb {verb!r}"
         self._failures.setdefault((verb, moment), deque()).append(error or unavailable())
 
+    def behave(self) -> None:
+        """Forget the failures that are still to come."""
+        self._failures.clear()
+
     @contextmanager
     def hang(self, verb: str) -> Iterator[None]:
         """Let calls of the verb block while the ``with`` block runs; after ten seconds they are Unavailable."""

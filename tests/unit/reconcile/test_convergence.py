@@ -13,8 +13,6 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.fake_workspaces import FakeWorktree
-from support.world import REPOSITORY_PATH, World
 
 from controller.errors import Terminal
 from controller.reconcile.exits import MAX_FAILURES
@@ -23,6 +21,8 @@ from controller.reconcile.plan import plan
 from controller.resources import ConditionStatus, OperatingMode
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.types import Presence
+from support.fake_workspaces import FakeWorktree
+from support.world import REPOSITORY_PATH, World
 
 NAMES = ("web", "api")
 OCCUPIED = "alien"
@@ -123,7 +123,7 @@ class Fleet(RuleBasedStateMachine):
     # The world ------------------------------------------------------------------------------------------------
 
     @rule(name=names, code=st.sampled_from([0, 1, 137]), oom=st.booleans())
-    def session_ends(self, name: str, code: int, oom: bool) -> None:
+    def session_ends(self, name: str, code: int, *, oom: bool) -> None:
         if not self.world.gone(name):
             self.world.engine.crash(self.world.get(name).metadata.uid, code, oom=oom)
 
@@ -152,15 +152,15 @@ class Fleet(RuleBasedStateMachine):
         self.world.engine.lose_next_answer(verb)
 
     @rule(verb=git_verbs, terminal=st.booleans())
-    def git_fails_once(self, verb: str, terminal: bool) -> None:
+    def git_fails_once(self, verb: str, *, terminal: bool) -> None:
         self.world.git.fail_next(verb, Terminal("GitFailed", "it cannot work") if terminal else None)
 
     @rule(away=st.booleans())
-    def engine_comes_and_goes(self, away: bool) -> None:
+    def engine_comes_and_goes(self, *, away: bool) -> None:
         (self.world.engine.go_away if away else self.world.engine.come_back)()
 
     @rule(present=st.booleans())
-    def credentials_come_and_go(self, present: bool) -> None:
+    def credentials_come_and_go(self, *, present: bool) -> None:
         self.world.credentials = present
 
     @rule(seconds=st.sampled_from([1, 30, 700]))
@@ -234,7 +234,7 @@ class Fleet(RuleBasedStateMachine):
     def heal(self) -> None:
         self.world.engine.come_back()
         self.world.git.failures.clear()
-        self.world.engine._failures.clear()
+        self.world.engine.behave()
 
     def converges(self) -> None:
         """When the world stops failing, every object ends in a state with a reason, and then nothing is written."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.world import REPOSITORY_PATH, World
 
 from controller.errors import Terminal, Unavailable
 from controller.reconcile.loop import Request
 from controller.resources import DisplayState, InputState, display_state
 from controller.runtime.protocol import WorkloadState
+from support.world import REPOSITORY_PATH, World
 
 WORKTREE = f"{REPOSITORY_PATH}.worktrees/web"
 
@@ -482,6 +482,7 @@ def test_a_foreign_worktree_blocks(world: World) -> None:
     world.settle()
     assert world.gone()
     assert WORKTREE in world.git.worktrees, "somebody else's stays"
+    assert world.git.trespasses == [], "the loop did not even ask"
 
 
 def test_a_worktree_removed_by_hand_stops_the_container_before_it_is_made_again(world: World) -> None:

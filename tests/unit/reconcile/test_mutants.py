@@ -1,6 +1,6 @@
-"""A gate that has never been red is an assumption: planners that forget a check must fail the properties.
+"""A gate that has never been red is an assumption: planners that forget a check must fail a test.
 
-Each mutant breaks one decision of ``plan``; the state machine of ``test_convergence`` has to notice every one.
+Each mutant breaks one decision of ``plan``; the named scenario of ``test_lifecycle`` has to notice it.
 """
 
 from __future__ import annotations
@@ -10,42 +10,58 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from controller.reconcile import plan as planner
 from controller.reconcile.actions import Plan
+from support.world import World
 
-convergence = importlib.import_module("unit.reconcile.test_convergence")
+scenarios = importlib.import_module("unit.reconcile.test_lifecycle")
 
-HUNT = settings(
-    max_examples=400,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    print_blob=False,
-    report_multiple_bugs=False,
-    suppress_health_check=list(convergence.TestConvergence.settings.suppress_health_check),
-)
 
-MUTANTS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "removes a worktree without looking for unsaved work": ("_unsaved", lambda *_: ()),
-    "removes a worktree without bringing the commits home": ("_bring_home", lambda *_: ()),
-    "does not ask whose folder it is": ("_obstacle", lambda *_: None),
-    "does not see that the spec changed": ("_drift", lambda *_: ()),
-    "does not see that the session has ended": ("_start_again", lambda *_: Plan()),
-    "does not repair the workspace": ("_ensure_workspace", lambda *_: ()),
-    "does not stop what should rest": ("_rest", lambda *_: Plan()),
-    "never deletes": ("_delete", lambda *_: Plan()),
-    "forgets that a suspended session ended because it was told to": ("_just_resumed", lambda *_: False),
+def nothing(*_: object) -> tuple[()]:
+    return ()
+
+
+def no(*_: object) -> None:
+    return None
+
+
+def rests(*_: object) -> Plan:
+    return Plan()
+
+
+MUTANTS: dict[str, tuple[str, Callable[..., Any], str]] = {
+    "deletes without looking for unsaved work": ("_unsaved", nothing, "test_delete_saves_work_and_leaves_nothing_else"),
+    "deletes without bringing commits home": ("_bring_home", nothing, "test_delete_saves_work_and_leaves_nothing_else"),
+    "does not ask whose folder it is": ("_obstacle", no, "test_a_foreign_worktree_blocks"),
+    "does not ask whose container it is": ("_obstacle", no, "test_two_containers_with_one_uid_block"),
+    "does not see that the spec changed": (
+        "_drift",
+        nothing,
+        "test_a_changed_model_restarts_the_session_and_keeps_the_container",
+    ),
+    "does not see that the session ended": (
+        "_start_again",
+        rests,
+        "test_a_killed_session_runs_again_with_the_same_container",
+    ),
+    "does not repair the workspace": ("_ensure_workspace", nothing, "test_a_declared_instance_becomes_ready"),
+    "does not stop what should rest": ("_rest", rests, "test_stop_removes_the_container_and_keeps_work_and_home"),
+    "never deletes": ("_delete", rests, "test_delete_keeps_the_worktree_where_the_policy_says_so"),
+    "restarts without pacing": ("_held_back", no, "test_the_first_crash_is_restarted_at_once_and_the_second_waits"),
+    "types into a permission dialog": (
+        "takes_input",
+        lambda *_: True,
+        "test_a_prompt_waits_for_idle_and_is_acknowledged",
+    ),
+    "never restarts a silent agent": ("_overdue", no, "test_silence_is_told_and_at_last_ended"),
+    "leaves commits in the box": ("_collect_changed", nothing, "test_commits_come_home_when_the_agent_says_so"),
 }
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_planner_that(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    function, mutant = MUTANTS[name]
+def test_a_planner_that(name: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    function, mutant, scenario = MUTANTS[name]
     monkeypatch.setattr(planner, function, mutant)
     with pytest.raises((AssertionError, ValueError)):
-        run_state_machine_as_test(convergence.Fleet, settings=HUNT)
+        getattr(scenarios, scenario)(world)
