@@ -14,7 +14,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Protocol
 
 from .agents import AgentLinks
 from .credentials import Credentials
@@ -45,6 +45,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class ConfiguredRuntime(Runtime, Protocol):
+    """What an entry point of the group ``cc_orchestrator.runtimes`` names."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, installation: str) -> Runtime:
+        """Return the runtime for one installation."""
+
+
 def load_runtime(settings: Settings, installation: str) -> Runtime:
     """Return the runtime the settings name, found by entry point.
 
@@ -55,9 +63,8 @@ def load_runtime(settings: Settings, installation: str) -> Runtime:
     if settings.runtime not in known:
         names = ", ".join(sorted(known)) or "none"
         raise Terminal("UnknownRuntime", f"runtime {settings.runtime!r} is not installed; there is: {names}")
-    factory: Any = known[settings.runtime].load()
-    runtime: Runtime = factory(installation=installation, prefix=settings.container_prefix, network=settings.network)
-    return runtime
+    factory: type[ConfiguredRuntime] = known[settings.runtime].load()
+    return factory.from_settings(settings, installation)
 
 
 class Application:

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         state_dir: database, sockets, token; the same absolute path on the host and in the controller's container.
         root: repositories must lie below it, because the controller's container sees only this part of the host.
         worktree_base_path: where worktrees go; default: ``<repository>.worktrees`` beside each repository.
+        model_base_url: where Claude Code finds its model; default: ``ANTHROPIC_BASE_URL``, else the usual place.
         max_instances: how many instances may be declared; ``0`` = no limit.
         resync_seconds: every object is looked at again at least this often.
         workers: passes that run at the same time; container starts do not get faster beyond four.
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     instance_image: str = "cc-orchestrator/instance:0.1.0"
     container_prefix: str = Field(default="cco", pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")
     network: str = "cc-orchestrator"
-    model_base_url: str | None = None
+    model_base_url: str | None = Field(default_factory=lambda: os.environ.get("ANTHROPIC_BASE_URL") or None)
     resync_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     stop_grace_seconds: float = Field(default=8.0, gt=0)
