@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 _PARALLEL_STARTS = 4
 _START_TURN_SECONDS = 60
 _REMOVAL_SECONDS = 30
+_NAMING_SECONDS = 10
 _MAX_LOG_LINES = 10_000
 _ALIVE = ("running", "paused", "restarting")
 _GONE = 404
@@ -150,7 +151,7 @@ class DockerRuntime:
             with self._engine.call(f"create the container {name!r}") as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
-            if refused.status == _CONFLICT and self._has(spec):  # somebody made it just now
+            if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
                 return
             if fresh:
                 self._discard_home(home)
@@ -161,6 +162,24 @@ class DockerRuntime:
 
     def _has(self, spec: WorkloadSpec) -> bool:
         return any(attempt_of(each["Labels"]) == spec.attempt for each in self._find(spec.uid))
+
+    def _is_made_by_another_pass(self, name: str, spec: WorkloadSpec) -> bool:
+        """Tell whether the container that has the name is the one to be made.
+
+        The engine takes a name a moment before the container can be seen.
+        """
+        deadline = time.monotonic() + _NAMING_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with self._engine.call(f"inspect the container {name!r}") as client:
+                    client.inspect_container(name)
+            except Refused as refused:
+                if refused.status != _GONE:
+                    raise
+                threading.Event().wait(0.02)
+            else:
+                return self._has(spec)
+        raise Retryable("NamePending", f"the container {name!r} is being made or removed: it is tried again")
 
     def _home_is_there(self, home: str, uid: str) -> bool:
         try:
