@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from itertools import chain
 from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import Match
 
 from controller.settings import Settings
 from controller.store import Store
@@ -31,6 +32,7 @@ DESCRIPTION = (
     "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
     "documents. Send `Authorization: Bearer` with the token of the state directory."
 )
+ROUTERS = (instances.router, instance_parts.router, repositories.router, system.router, system.door)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -70,10 +72,12 @@ def create_app(
     app.state.admission = Admission(store, settings)
     app.state.auth, app.state.hub = auth, hub
     problems.install(app)
-    for router in (instances.router, instance_parts.router, repositories.router, system.router, system.door):
+    for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/docs", lambda: reference_page(app.openapi()), include_in_schema=False)
-    app.add_api_route("/api/{path:path}", _nothing_here, methods=list(METHODS), include_in_schema=False)
+    app.add_api_route(
+        "/api/{path:path}", _nothing_here, methods=list(METHODS), response_model=None, include_in_schema=False
+    )
     documented.install(app)
     app.add_middleware(Gate, auth=auth, allowed_hosts=settings.allowed_hosts, public={"/login", *public})
     return app
@@ -81,15 +85,15 @@ def create_app(
 
 def _nothing_here(request: Request) -> NoReturn:
     """Answer what no route took: pages that are mounted later must not answer below ``/api``."""
-    allowed = _methods_of(request.app.routes, request)
+    allowed = _methods_for(request)
     if allowed:
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(allowed))})
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
-def _methods_of(routes: list[BaseRoute], request: Request) -> set[str]:
+def _methods_for(request: Request) -> set[str]:
     found: set[str] = set()
-    for route in routes:
+    for route in chain.from_iterable(router.routes for router in ROUTERS):
         match, _ = route.matches(request.scope)
         if match is Match.PARTIAL:
             found |= getattr(route, "methods", None) or set()
