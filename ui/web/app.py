@@ -19,7 +19,11 @@ from .commands import Commands
 from .feed import Feed
 from .fleet import FleetPage
 from .instance import InstancePage
+from .login import LoginPage
 from .parts import Link, Text, box
+
+ASSETS = "/assets/"
+"""Below it lie style sheets, scripts and fonts: the same for everybody, and needed before anybody signed in."""
 
 TITLE = "cc-orchestrator"
 RECONNECT_SECONDS = 10.0
@@ -32,7 +36,7 @@ def assets_path() -> str:
     for path in sorted(frame.STATIC.rglob("*")):
         if path.is_file():
             digest.update(path.read_bytes())
-    return f"/assets/{digest.hexdigest()[:12]}"
+    return f"{ASSETS}{digest.hexdigest()[:12]}"
 
 
 class Dashboard:
@@ -51,6 +55,8 @@ class Dashboard:
         """Tell NiceGUI about pages, files and the feed; once, before the server starts."""
         assets = assets_path()
         nicegui.app.add_static_files(assets, frame.STATIC, max_cache_age=365 * 24 * 3600)
+        nicegui.app.add_route("/login", LoginPage(assets).show, methods=["GET"], include_in_schema=False)
+        nicegui.app.on_page_exception(self._broken)
         ui.add_head_html(frame.head_html(assets), shared=True)
         ui.page("/", title=f"Fleet · {TITLE}")(self._fleet)
         ui.page("/instances/{name}", title=TITLE)(self._instance)
@@ -72,12 +78,21 @@ class Dashboard:
             Text("The address does not belong to any page.", "soft", tag="p")
             Link("Go to the fleet", "/", "button")
 
+    def _broken(self) -> None:
+        ui.context.client.title = f"Error · {TITLE}"
+        frame.header(self.feed)
+        with box("page", "main"), box("nothing panel"):
+            Text("This page could not be shown", tag="h2")
+            Text("The server's log says why: docker compose logs server", "soft", tag="p")
+            Link("Go to the fleet", "/", "button")
+
     def run_options(self) -> dict[str, Any]:
         """Return what ``ui.run_with`` is to be told; here, because it belongs to the pages."""
         return {
             "root": self._missing,
             "title": TITLE,
             "favicon": frame.STATIC / "favicon.svg",
+            "language": "en-US",
             "tailwind": False,  # compiles style sheets in the browser; ours are written by hand
             "gzip_middleware_factory": None,  # compresses too early: the policy has to read the page
             "reconnect_timeout": RECONNECT_SECONDS,

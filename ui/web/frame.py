@@ -9,7 +9,7 @@ from nicegui import ui
 
 from .feed import Changes, Feed
 from .health import Health, PartHealth
-from .parts import Button, Text, box, icon
+from .parts import SignOut, Text, box, icon
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("base", "widgets", "icons", "frame", "fleet", "instance")
@@ -36,9 +36,7 @@ def header(feed: Feed) -> None:
             with toggle:
                 for choice in ("auto", "light", "dark"):
                     icon(choice, f"when-{choice}")
-            with ui.element("form") as leave:
-                leave.props.update({"method": "post", "action": "/logout"})
-                Button("Sign out", icon_name="leave", kind="quiet", icon_only=True)
+            SignOut()
 
     def show(health: Health) -> None:
         lamps["controller"].show(health.controller)

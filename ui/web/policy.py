@@ -26,15 +26,21 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types vue dompurify"
 )
 
+LOGIN_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
+
 
 class ContentPolicy:
-    """ASGI middleware for everything that is not the API; a policy that an answer already has stays."""
+    """ASGI middleware: gives each page its policy; other answers get theirs from the API's gate."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and add the policy to its answer."""
+        """Pass the request on; add the policy if the answer is a page."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,7 +61,6 @@ class _Answer:
             if headers.get("x-nicegui-content") == "page":
                 self._start = message
                 return
-            headers.setdefault("content-security-policy", POLICY.format(nonce=""))
         elif message["type"] == "http.response.body" and self._start is not None:
             self._body += message.get("body", b"")
             if message.get("more_body", False):

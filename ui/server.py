@@ -1,0 +1,166 @@
+"""``python -m ui.server``: API and dashboard in one process, the only place that knows both.
+
+Requests pass the API's gate first (host, origin, login), whoever answers them: the API's routes or the pages of
+:mod:`ui.web`, which are mounted behind them and get their data from the API over HTTP like everybody else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+from nicegui import ui
+from starlette.middleware.gzip import GZipMiddleware
+
+from api.app import create_app
+from api.client import Client
+from api.controller_link import ControllerLink
+from api.serving import Server, make_server
+from api.tokens import load_or_create_token
+from controller.errors import CcoError, Terminal
+from controller.logs import configure_logging
+from controller.settings import Settings, load_settings
+from controller.store import Store
+
+from .web.app import ASSETS, Dashboard
+from .web.policy import ContentPolicy
+
+logger = logging.getLogger("ui.server")  # __name__ is __main__ here
+
+NOISY = ("uvicorn", "nicegui", "engineio", "socketio", "multipart")
+"""They say at INFO what is ours to say, and at DEBUG whole messages."""
+
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    os.umask(0o077)
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        for name in NOISY:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        run(settings)
+    except CcoError as error:
+        print(f"server: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201 - the entry point's own words
+        return 1
+    return 0
+
+
+def run(settings: Settings) -> None:
+    """Serve until a signal.
+
+    Raises:
+        CcoError: something it cannot start without is missing; the message says the way out.
+    """
+    drop_privileges(settings.state_dir)
+    token = load_or_create_token(settings)
+    with (
+        Store.open(settings.database) as store,
+        ControllerLink(settings.controller_socket) as controller,
+        own_client(settings, token) as client,
+    ):
+        server = compose(create_app(store, settings, token, controller, public={ASSETS}), client, settings)
+        with listen(settings) as listener:
+            logger.info("server started", extra={"cco_address": _url(settings)})
+            server.run(sockets=[listener])
+        logger.info("server stopped")
+
+
+def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
+    """Return a server for the API's application with the dashboard in it.
+
+    Raises:
+        Terminal: ``ListenRefused``.
+    """
+    server = make_server(app, settings)
+    dashboard = Dashboard(client)
+    dashboard.register()
+    ui.run_with(app, **dashboard.run_options())
+    # Around the gate: it sets a policy on every answer, pages need their own; and compression comes last of all.
+    app.add_middleware(ContentPolicy)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    return server
+
+
+def own_client(settings: Settings, token: str) -> Client:
+    """Return the client the dashboard uses: for this very server, whatever ``CCO_SERVER`` names."""
+    return Client(_url(settings), token, transport=OwnServer(settings.allowed_hosts))
+
+
+class OwnServer(httpx.BaseTransport):
+    """The network, under a name the gate knows: the address we listen on need not be among ``allowed_hosts``."""
+
+    def __init__(self, allowed_hosts: tuple[str, ...]) -> None:
+        self._host = allowed_hosts[0] if allowed_hosts else ""
+        self._network = httpx.HTTPTransport(limits=httpx.Limits(max_connections=64))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request."""
+        if self._host:
+            request.headers["Host"] = self._host
+        return self._network.handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._network.close()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket bound to the address of the settings.
+
+    Raises:
+        Terminal: ``AddressUnusable``.
+    """
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, settings.port), family=family, backlog=512)
+    except OSError as error:
+        raise Terminal(
+            "AddressUnusable",
+            f"cannot listen on {host}, port {settings.port}: {error.strerror}; set CCO_HOST to an address of this "
+            "machine and CCO_PORT to a free port",
+        ) from error
+
+
+def drop_privileges(state_dir: Path) -> None:
+    """Become the state directory's owner, if we are root and it is not; nothing here needs more than that user.
+
+    Raises:
+        Terminal: ``PrivilegesKept``.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = state_dir.stat()
+    except FileNotFoundError:
+        return  # it is made as root and stays root's
+    if owner.st_uid == 0:
+        return
+    try:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    except OSError as error:
+        message = (
+            f"cannot become the owner of {state_dir} (uid {owner.st_uid}): {error.strerror}; start it as that user"
+        )
+        raise Terminal("PrivilegesKept", message) from error
+    logger.info("privileges dropped", extra={"cco_uid": owner.st_uid, "cco_gid": owner.st_gid})
+
+
+def _url(settings: Settings) -> str:
+    host = settings.host.strip("[]")
+    host = _ANY.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
