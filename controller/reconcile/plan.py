@@ -172,7 +172,9 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
     steps = (*home, *(_ensure_workspace(workspace) if workspace is not None else ()))
     if workload.spec_hash != wanted.spec_hash:
         return Plan((*steps, *_replace(instance, workload)))
-    reason = last.message if ended and last is not None else "it was created but never started"
+    reason = "it was created but never started"
+    if ended and last is not None:
+        reason = "spec.operating_mode is Running again" if _just_resumed(instance) else last.message
     return Plan((*steps, StartWorkload(reason)))
 
 

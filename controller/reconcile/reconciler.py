@@ -25,6 +25,7 @@ from controller.resources import (
     find_condition,
 )
 from controller.resources.conditions import ConditionStatus
+from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
 from controller.runtime.protocol import Runtime, Workload
 from controller.settings import Settings
 from controller.workspace.types import Presence, Workspaces, WorkspaceState
@@ -38,6 +39,9 @@ from .observed import Observed, Pace, Wanted, work_out
 from .plan import plan, repository_ready
 
 logger = logging.getLogger(__name__)
+
+_QUIET = (TRANSITIONAL_REASONS | STOPPED_REASONS | {"Deleting"}) - {"BackingOff"}
+"""Reasons on the way somewhere; the acts that lead there have events of their own."""
 
 
 class Instances(Rows, Protocol):
@@ -119,12 +123,10 @@ class InstanceReconciler:
         self.links.open(instance.metadata.name, uid)
         workloads = self.runtime.inspect(uid)
         attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
-        heard = self.links.heard(uid)
-        if heard is not None and heard.report.attempt != attempt:
-            heard = None
+        only = workloads[0] if len(workloads) == 1 else None
+        heard = _current(self.links.heard(uid), attempt, only)
         status = instance.status.model_copy(update={"attempt": attempt})
         instance = instance.model_copy(update={"status": status})
-        only = workloads[0] if len(workloads) == 1 else None
         instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
         repository = self._repository(instance.spec.repository)
         wanted, workspace = None, None
@@ -193,16 +195,26 @@ class InstanceReconciler:
         self._tell_transition(instance, status)
 
     def _tell_transition(self, instance: Instance, status: InstanceStatus) -> None:
+        """Record an event when ``Ready`` became true, or false for a reason a person may want to know."""
         before = find_condition(instance.status.conditions, "Ready")
         after = find_condition(status.conditions, "Ready")
         if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
             return
-        ready = after.status is ConditionStatus.TRUE
-        if not ready and (before is None or before.status is not ConditionStatus.TRUE) and not after.message:
+        if after.reason in _QUIET:
             return
-        type_ = EventType.NORMAL if ready or after.status is not ConditionStatus.FALSE else EventType.WARNING
+        type_ = EventType.NORMAL if after.status is ConditionStatus.TRUE else EventType.WARNING
         meta = instance.metadata
-        self.events.record(Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, after.message or str(after.reason))
+        self.events.record(
+            Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, after.message or "the session is up"
+        )
+
+
+def _current(heard: Heard | None, attempt: int, workload: Workload | None) -> Heard | None:
+    """Return what was heard if it is about this run of this attempt; an earlier run's last words do not count."""
+    if heard is None or heard.report.attempt != attempt:
+        return None
+    started = workload.started_at if workload is not None else None
+    return None if started is not None and heard.report.sent_at < started else heard
 
 
 def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:

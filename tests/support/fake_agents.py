@@ -25,6 +25,7 @@ class FakeAgent:
     waiting_for: str | None = None
     muted: bool = False
     connected: bool = True
+    frozen_at: datetime | None = None
     age: float = 0.0
     refs_version: str = "refs-0"
     boot: str = ""
@@ -109,9 +110,14 @@ class FakeAgents:
             "attempt": container.seen.attempt,
             "boot": agent.boot,
             "seq": 1,
-            "sent_at": at,
+            "sent_at": (agent.frozen_at or self._now()).isoformat(),
             "config_hash": agent.started_with,
-            "session": {"state": agent.state, "since": agent.since[1], "waiting_for": agent.waiting_for, "session_id": uid},
+            "session": {
+                "state": agent.state,
+                "since": agent.since[1],
+                "waiting_for": agent.waiting_for,
+                "session_id": uid,
+            },
             "tmux": {"session": f"cc-orchestrator-{container.spec.name}", "clients": 0},
             "usage": {"cpu_percent": 1.5, "memory_bytes": 2**28, "pids": 9, "oom_kills": agent.oom_kills},
             "refs_version": agent.refs_version,

@@ -583,6 +583,20 @@ def test_reports_of_an_older_attempt_do_not_count(world: World) -> None:
     assert world.condition("SessionReady").reason == "StartingSession"
 
 
+def test_the_last_words_of_an_earlier_run_do_not_count(world: World) -> None:
+    web = world.ready()
+    agent = world.agents.of(web.metadata.uid)
+    agent.frozen_at = world.now
+    world.tick(5)
+    world.engine.crash(web.metadata.uid, 137)
+    world.settle()
+    assert world.condition("SessionReady").reason == "StartingSession"
+    assert display_state(world.get())[0] is DisplayState.STARTING
+    agent.frozen_at = None
+    world.settle()
+    assert display_state(world.get())[0] is DisplayState.IDLE
+
+
 def test_where_worktrees_go_is_a_setting(world: World) -> None:
     world.settings = world.settings.model_copy(update={"worktree_base_path": Path("/big/disk")})
     world.ready()
