@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
+from urllib.parse import urlencode
 
-import httpx
 from pydantic import ValidationError
 
 from controller.errors import Unavailable
@@ -21,19 +23,14 @@ _PASSED_ON: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPSt
 
 
 class ControllerLink:
-    """Asks the controller; safe to use from many threads.
+    """Asks the controller, one short connection per question; safe to use from many threads.
 
     Args:
-        socket: ``settings.controller_socket``; it need not exist yet.
-        transport: replaces the socket, for tests.
+        path: ``settings.controller_socket``; it need not exist yet.
     """
 
-    def __init__(self, socket: Path, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(
-            base_url="http://controller",
-            transport=transport or httpx.HTTPTransport(uds=str(socket)),
-            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=HEALTH_TIMEOUT_SECONDS),
-        )
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def __enter__(self) -> Self:
         return self
@@ -44,28 +41,26 @@ class ControllerLink:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; idempotent."""
-        self._http.close()
+        """Let go of what is open: nothing, as long as every question has a connection of its own."""
 
     def plan(self, name: str) -> Plan:
         """Return what the next pass over the instance would do."""
-        response = self._get(f"/instances/{name}/plan")
         try:
-            return Plan.model_validate_json(response.content)
+            return Plan.model_validate_json(self._get(f"/instances/{name}/plan"))
         except ValidationError as error:
             raise _not_understood() from error
 
     def attach(self, name: str, *, read_only: bool) -> Attach:
         """Return the command that attaches a terminal."""
-        response = self._get(f"/instances/{name}/attach", {"read_only": int(read_only)})
+        query = urlencode({"read_only": int(read_only)})
         try:
-            return Attach.model_validate_json(response.content)
+            return Attach.model_validate_json(self._get(f"/instances/{name}/attach?{query}"))
         except ValidationError as error:
             raise _not_understood() from error
 
     def logs(self, name: str, *, tail: int) -> bytes:
         """Return the last lines the instance's container printed."""
-        return self._get(f"/instances/{name}/logs", {"tail": tail}).content
+        return self._get(f"/instances/{name}/logs?{urlencode({'tail': tail})}")
 
     def health(self) -> PartHealth:
         """Tell whether it answers; never raises."""
@@ -75,22 +70,40 @@ class ControllerLink:
             return PartHealth(status="unavailable", detail=error.message)
         return PartHealth(status="ok")
 
-    def _get(self, path: str, params: dict[str, Any] | None = None, timeout: float | None = None) -> httpx.Response:
-        limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
+    def _get(self, target: str, timeout: float = TIMEOUT_SECONDS) -> bytes:
+        connection = _Connection(self._path, timeout)
         try:
-            response = self._http.get(path, params=params, timeout=limit)
-        except httpx.TimeoutException as error:
+            connection.request("GET", target)
+            response = connection.getresponse()
+            status, body = response.status, response.read()
+        except TimeoutError as error:
             raise _unavailable("did not answer in time") from error
-        except httpx.HTTPError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise _unavailable("is not running") from error
-        if response.is_success:
-            return response
+        finally:
+            connection.close()
+        if status == HTTPStatus.OK:
+            return body
         try:
-            problem = Problem.model_validate_json(response.content)
+            problem = Problem.model_validate_json(body)
         except ValidationError as error:
             raise _not_understood() from error
-        status = response.status_code if response.status_code in _PASSED_ON else HTTPStatus.BAD_GATEWAY
-        raise Refused(status, problem.reason, problem.detail)
+        passed = status if status in _PASSED_ON else HTTPStatus.BAD_GATEWAY
+        raise Refused(passed, problem.reason, problem.detail)
+
+
+class _Connection(http.client.HTTPConnection):
+    """To a unix socket. Not httpx: it leaves the socket open when nobody listens."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("controller", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of the host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _unavailable(what: str) -> Unavailable:
