@@ -75,14 +75,15 @@ def _from_client(error: BaseException) -> Failure | None:
         return None
     code = _CODE_OF_STATUS.get(error.status, ExitCode.UNAVAILABLE if error.status >= 500 else ExitCode.GENERAL)
     message = error.detail or error.reason
-    return Failure(message, hint=_next_step(code), code=code)
+    return Failure(message, hint=_next_step(code, error.reason), code=code)
 
 
-def _next_step(code: ExitCode) -> str:
+def _next_step(code: ExitCode, reason: str) -> str:
+    """Return what to do where the server's own words, which name field and way out, leave something to say."""
     match code:
         case ExitCode.NOT_FOUND:
             return "'cco get instances' and 'cco get repositories' list what there is"
-        case ExitCode.CONFLICT:
+        case ExitCode.CONFLICT if reason == "StaleWrite":
             return "read it again with 'cco get' and repeat the change"
         case ExitCode.UNAVAILABLE:
             return "'cco status' tells which part does not answer"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -24,15 +23,6 @@ ENTRIES = [
     for item in COMMANDS
     for entry in (item.entries if isinstance(item, Group) else (item,))
 ]
-
-
-@pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("CCO_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("CCO_CONFIG", str(tmp_path / "config.yaml"))
-    monkeypatch.setenv("CCO_STATE_DIR", str(tmp_path / "state"))
 
 
 def cco(*arguments: str) -> Result:

@@ -82,7 +82,7 @@ def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any]
         try:
             return client.patch_instance(name, wish, resource_version=instance.metadata.resource_version)
         except ApiError as error:
-            if error.status != 409:
+            if error.reason != "StaleWrite":
                 raise
     raise Failure(
         f"instance/{name} was changed by somebody else {ATTEMPTS} times in a row",

@@ -18,6 +18,7 @@ from ui.cli.rendering.serial import to_json, to_yaml
 from ui.cli.rendering.table import Cell, pairs
 from ui.cli.rendering.terminal import Terminal, safe
 
+ENGINE_AWAY = "RuntimeUnavailable"
 _ATTENTION = (DisplayState.ERROR, DisplayState.UNKNOWN, DisplayState.WAITING)
 
 
@@ -44,20 +45,33 @@ def status(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
         }
         cli.out.line(to_json(data) if output is Output.JSON else to_yaml(data))
     else:
-        parts = _parts(address, version, health, cli.out)
+        parts = _parts(address, version, health, instances, cli.out)
         cli.out.line("\n".join([*parts, *_fleet(instances, repositories, states, cli.out)]))
     if health.status != "ok":
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
-def _parts(address: str, version: Version, health: Health, terminal: Terminal) -> list[str]:
+def _parts(address: str, version: Version, health: Health, instances: list[Instance], terminal: Terminal) -> list[str]:
     rows: list[tuple[str, Cell | str]] = [("server", Cell(f"ok at {address}, version {version.version}", "good"))]
     for name, part in health:
         if name == "status":
-            continue
+            continue  # the sum of the others
         text = f"{part.status}: {part.detail}" if part.detail else part.status
         rows.append((name, Cell(text, "good" if part.status == "ok" else "bad")))
+    if all(name != "engine" for name, _ in rows):
+        rows.append(("engine", _engine(instances)))
     return pairs(rows, terminal)
+
+
+def _engine(instances: list[Instance]) -> Cell:
+    """Return what the controller's newest looks say about the engine; nobody else talks to it."""
+    looks = [find_condition(instance.status.conditions, "Ready") for instance in instances]
+    failed = next((look for look in looks if look is not None and look.reason == ENGINE_AWAY), None)
+    if failed is not None:
+        return Cell(f"unavailable: {failed.message}", "bad")
+    if not any(looks):
+        return Cell("not looked at: there is no instance", "dim")
+    return Cell("ok", "good")
 
 
 def _fleet(
