@@ -35,7 +35,7 @@ _TRIES = 4
 
 # Structure is checked strictly; oddities that real histories carry (an agent may merge one) are not.
 _TOLERATED = (
-    "badDate badDateOverflow badEmail badTimezone missingEmail missingNameBeforeEmail missingSpaceBeforeDate "
+    "badDate badDateOverflow badEmail badName badTimezone missingEmail missingNameBeforeEmail missingSpaceBeforeDate "
     "missingSpaceBeforeEmail multipleAuthors zeroPaddedDate zeroPaddedFilemode badFilemode nulInCommit "
     "missingTaggerEntry"
 )
@@ -49,6 +49,21 @@ class Decision:
     move_to: str | None = None
     rewrite: bool = False
     diverged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What has been carried into the user's repository and waits for names.
+
+    Attributes:
+        home: refs below the attempt's prefix.
+        logged: commits that only reflogs remember.
+        broken: refs whose objects the agent no longer has.
+    """
+
+    home: Mapping[str, str]
+    logged: frozenset[str]
+    broken: tuple[str, ...]
 
 
 def decide(head: str | None, brought: str | None, theirs: str | None, contains: Callable[[str, str], bool]) -> Decision:
@@ -96,11 +111,14 @@ def collect_locked(repository: Repository, ref: WorkspaceRef) -> Collected:
         return Collected(now.head, moved=False, diverged=False)
     mark = fingerprint(agent, ref.attempt)
     if memory.collected != mark:
-        home, logged = _transfer(repository, ref, now, agent, sha256=len(memory.base_commit) == 64)
-        _name(repository, names, now, home, logged)
+        brought = _transfer(repository, ref, now, agent, sha256=len(memory.base_commit) == 64)
+        _name(repository, names, now, brought)
+        now = refs.read_instance_refs(repository.git, names, ref.branch)
+        if brought.broken:  # what is whole is safe now; the rest must not pass for brought home
+            _advance(repository, ref, now, memory)
+            raise _damaged(ref, f"objects of {', '.join(brought.broken[:5])} are missing")
         memory = replace(memory, collected=mark)
         record.save(paths, memory)
-        now = refs.read_instance_refs(repository.git, names, ref.branch)
     return _advance(repository, ref, now, memory)
 
 
@@ -111,8 +129,8 @@ def fingerprint(agent: AgentRefs, attempt: int) -> str:
 
 def _transfer(
     repository: Repository, ref: WorkspaceRef, now: InstanceRefs, agent: AgentRefs, *, sha256: bool
-) -> tuple[dict[str, str], set[str]]:
-    """Bring the objects; returns the refs to name (below the attempt's prefix) and the commits of reflogs."""
+) -> Brought:
+    """Bring the objects, so that they can be named."""
     paths = StatePaths.of(ref)
     shallow = read_text(os.path.join(repository.git_dir, "shallow"), limit=64 << 20)
     quarantine = Quarantine(paths.quarantine, repository.objects, shallow=shallow, sha256=sha256)
@@ -122,24 +140,27 @@ def _transfer(
         name: value for name, value in agent.refs.items() if seed.get(name) != value or name == f"heads/{ref.branch}"
     }
     kinds = _kinds(quarantine.git, {*home.values(), *agent.logged})
-    for name, value in list(home.items()):
-        if value not in kinds or (kinds[value] != "commit" and not name.startswith("tags/")):
-            logger.warning("ref of the agent was ignored: its object is missing", extra={"cco_ref": name})
-            del home[name]
-    logged = {value for value in agent.logged if kinds.get(value) == "commit"}
+    broken = [
+        name
+        for name, value in home.items()
+        if value not in kinds or (kinds[value] != "commit" and not name.startswith("tags/"))
+    ]
+    for name in broken:
+        del home[name]
+    logged = frozenset(value for value in agent.logged if kinds.get(value) == "commit")
     known = {value for value in (now.head, now.base, now.brought, *now.home.values()) if value is not None}
     for tips in ({*home.values(), *logged}, set(home.values())):
         try:
             pack = _pack(quarantine, tips, known)
             break
         except GitFailed as error:  # a commit that only a reflog remembers may have lost its files
-            failure, logged = error, set[str]()
+            failure, logged = error, frozenset[str]()
     else:
-        raise _damaged(ref, failure)
+        raise _damaged(ref, failure.message)
     if pack is not None:
         _unpack(repository, ref, pack)
     _check_complete(repository, ref, tips)
-    return home, logged
+    return Brought(home, logged, tuple(broken))
 
 
 def _kinds(git: Git, values: set[str]) -> dict[str, str]:
@@ -170,7 +191,7 @@ def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
         try:
             repository.git.run(*command, _STRICT, stdin=stream, timeout=LONG)
         except GitFailed as error:
-            raise _damaged(ref, error) from error
+            raise _damaged(ref, error.message) from error
 
 
 def _check_complete(repository: Repository, ref: WorkspaceRef, tips: set[str]) -> None:
@@ -179,29 +200,33 @@ def _check_complete(repository: Repository, ref: WorkspaceRef, tips: set[str]) -
     try:
         repository.git.run(*command, stdin=_revisions(tips, ()), timeout=LONG)
     except GitFailed as error:
-        raise _damaged(ref, error) from error
+        raise _damaged(ref, error.message) from error
 
 
 def _revisions(wanted: Iterable[str], unwanted: Iterable[str]) -> bytes:
     return "".join(f"{value}\n" for value in (*sorted(wanted), *(f"^{value}" for value in sorted(unwanted)))).encode()
 
 
-def _damaged(ref: WorkspaceRef, error: GitFailed) -> Terminal:
+def _damaged(ref: WorkspaceRef, problem: str) -> Terminal:
     return Terminal(
         "CommitsDamaged",
-        f"commits of instance {ref.instance!r} cannot be brought home, they stay in {ref.private}: {error.message}. "
+        f"commits of instance {ref.instance!r} cannot be brought home, they stay in {ref.private}: {problem}. "
         "Ask it to check them with 'git fsck' and to remove what that names",
     )
 
 
-def _name(
-    repository: Repository, names: RefNames, now: InstanceRefs, home: Mapping[str, str], logged: set[str]
-) -> None:
-    """Name what was brought, and under ``history/`` all that no other name of ours reaches any more."""
+def _name(repository: Repository, names: RefNames, now: InstanceRefs, brought: Brought) -> None:
+    """Name what was brought, and under ``history/`` all that no other name of ours reaches any more.
+
+    A ref that is broken in the instance keeps the value it was brought with last.
+    """
+    home = brought.home
     git = repository.git
-    replaced = {name: value for name, value in now.home.items() if home.get(name) != value}
+    replaced = {
+        name: value for name, value in now.home.items() if home.get(name) != value and name not in brought.broken
+    }
     tags = {value for name, value in replaced.items() if name.startswith("tags/")}
-    keep = tags | _unreached(git, names, (set(replaced.values()) - tags) | logged, set(home.values()))
+    keep = tags | _unreached(git, names, (set(replaced.values()) - tags) | brought.logged, set(home.values()))
     refs.force(git, [Move(names.history(value), value, refs.ANY) for value in sorted(keep)])
     # Deletions first and apart: git cannot store 'a/b' while 'a' is there.
     refs.force(git, [Move(names.home + name, None, value) for name, value in replaced.items() if name not in home])

@@ -259,7 +259,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _failure(args: Sequence[str], git_dir: str, output: Output) -> Retryable:
-    said = output.err.splitlines()[-1][:500] if output.err else f"exit status {output.status}"
+    said = "; ".join(output.err.splitlines()[-2:])[:500] or f"exit status {output.status}"
     if "No space left on device" in output.err:
         return Retryable("DiskFull", f"git {args[0]} in {git_dir}: no space left on device: free some", delay=30.0)
     return GitFailed(f"git {args[0]} in {git_dir} failed: {said}", output.err)

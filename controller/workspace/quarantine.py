@@ -117,7 +117,7 @@ class Quarantine:
 
     def _index(self, pack: str) -> None:
         try:
-            self.git.run("index-pack", "--end-of-options", pack, timeout=LONG)
+            self.git.run("index-pack", pack, timeout=LONG)
         except GitFailed:
             logger.warning("pack that git cannot read was ignored", extra={"cco_pack": os.path.basename(pack)})
             os.unlink(pack)

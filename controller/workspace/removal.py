@@ -31,13 +31,12 @@ def remove(ref: WorkspaceRef, *, keep_worktree: bool) -> None:
     """Remove the workspace; see :meth:`~controller.workspace.types.Workspaces.remove`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
-    if not os.path.isdir(paths.directory):
+    if _is_gone(ref, look(repository, ref)):
         return
+    paths.ensure()
     with folder_lock(paths.directory):
         found = look(repository, ref)
-        if found.presence is Presence.FOREIGN:
-            raise Conflict("NotOurs", f"{found.detail}: it is left as it is")
-        if found.presence is Presence.ABSENT:
+        if _is_gone(ref, found):
             return
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         now = refs.read_instance_refs(repository.git, names, ref.branch)
@@ -52,6 +51,14 @@ def remove(ref: WorkspaceRef, *, keep_worktree: bool) -> None:
         _drop_refs(repository, names, now)
         record.forget(paths)
         logger.info("workspace was removed", extra={"cco_instance": ref.instance, "cco_kept": keep_worktree})
+
+
+def _is_gone(ref: WorkspaceRef, found: Found) -> bool:
+    if found.presence is Presence.FOREIGN:
+        raise Conflict(
+            "NotOurs", f"{found.detail}: it is left as it is, remove it or instance {ref.instance!r} by hand"
+        )
+    return found.presence is Presence.ABSENT
 
 
 def _refuse_unsaved(

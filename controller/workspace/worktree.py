@@ -202,16 +202,12 @@ def follow(repository: Repository, ref: WorkspaceRef, admin: str) -> bool:
     One-tree ``read-tree`` without ``-u`` touches no file and runs no filter; entries that stay the same keep
     their cached times.
     """
-    if os.path.exists(os.path.join(admin, "index.lock")):
-        return False
     if read_text(os.path.join(admin, "HEAD")) != f"ref: refs/heads/{ref.branch}":
         return True
     try:
-        repository.git.at(admin, ref.worktree).run("read-tree", "-m", "HEAD")
-    except GitFailed as error:
-        if "index.lock" in error.stderr:
-            return False
-        raise
+        repository.git.at(admin, ref.worktree).run("read-tree", "-i", "-m", "HEAD")
+    except GitFailed:  # a person uses git in the worktree at this moment, or is in the middle of a merge there
+        return False
     return True
 
 
