@@ -131,10 +131,10 @@ def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[tupl
                 message = (
                     f"{dotted}: {_short(item['input'])} is unknown; write {item.get('ctx', {}).get('expected', '')}"
                 )
+            case "value_error":  # raised by the models, in words that name the value
+                message = f"{dotted}: {item['msg'].removeprefix('Value error, ')}"
             case _:
-                text = item["msg"].removeprefix("Value error, ")
-                value = _short(item["input"])
-                message = f"{dotted}: {text}" if value in text else f"{dotted}: {value}: {text}"
+                message = f"{dotted}: {_short(item['input'])}: {item['msg']}"
         described.append((path, message))
     return described
 
@@ -199,7 +199,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  # an 
 
 def _near(word: str, known: Iterable[str]) -> str:
     folded = {name.lower().replace("_", ""): name for name in known}
-    near = difflib.get_close_matches(word.lower().replace("_", "").replace("-", ""), list(folded), n=1)
+    wanted = word.lower().replace("_", "").replace("-", "")
+    begun = [name for name in folded if len(wanted) > 2 and name.startswith(wanted)]
+    near = begun or difflib.get_close_matches(wanted, list(folded), n=1)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
