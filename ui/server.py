@@ -6,8 +6,10 @@ Requests pass the API's gate first (host, origin, login), whoever answers them: 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -47,6 +49,7 @@ def main() -> int:
         for name in NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)
         run(settings)
+        gc.freeze()  # everything is closed; collecting what is left takes longer than stopping did
     except CcoError as error:
         print(f"server: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201 - the entry point's own words
         return 1
@@ -61,12 +64,12 @@ def run(settings: Settings) -> None:
     """
     drop_privileges(settings.state_dir)
     token = load_or_create_token(settings)
-    with (
-        Store.open(settings.database) as store,
-        ControllerLink(settings.controller_socket) as controller,
-        own_client(settings, token) as client,
-    ):
+    controller = ControllerLink(settings.controller_socket)
+    with Store.open(settings.database) as store, own_client(settings, token) as client:
         server = compose(create_app(store, settings, token, controller, public={ASSETS}), client, settings)
+        # uvicorn stops at a signal and raises it again afterwards, for whoever handled it before: nobody needs to.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
         with listen(settings) as listener:
             logger.info("server started", extra={"cco_address": _url(settings)})
             server.run(sockets=[listener])
