@@ -129,15 +129,17 @@ class Quarantine:
         if fd is None:
             return
         temporary = f"{target}.new"
+        genuine = False
         try:
             with open(temporary, "wb") as out:
                 genuine = copy(fd, out, expected)
         finally:
             os.close(fd)
+            if not genuine:
+                os.unlink(temporary)
         if genuine:
             os.rename(temporary, target)
         else:
-            os.unlink(temporary)
             logger.warning("object that is not what its name says was ignored", extra={"cco_object": expected})
 
     def _copy(self, fd: int, out: IO[bytes], expected: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,5 +270,5 @@ def test_agents_worktrees_of_its_own_come_home(world: GitWorld) -> None:
 def test_without_a_workspace_nothing_is_brought(world: GitWorld) -> None:
     assert world.collect(world.ref()) == Collected(None, moved=False, diverged=False)
     ref = world.made()
-    os.rename(ref.private, f"{ref.private}.gone")
+    Path(ref.private).rename(f"{ref.private}.gone")
     assert world.collect(ref) == Collected(world.head(ref), moved=False, diverged=False)

@@ -11,7 +11,7 @@ import pytest
 
 from controller.errors import Conflict, Terminal
 from controller.workspace.types import Presence, WorkspaceRef
-from support.git_world import GitWorld, git_world, OWNERS
+from support.git_world import OWNERS, GitWorld, git_world
 
 
 def presence(world: GitWorld, ref: WorkspaceRef) -> Presence:
@@ -171,7 +171,7 @@ def test_base_commit_is_remembered_when_the_base_branch_moves_on(world: GitWorld
         ({"base_branch": "-x"}, "InvalidWorkspace", ["base_branch '-x'"]),
         ({"instance": "../x"}, "InvalidWorkspace", ["instance '../x'"]),
         ({"worktree": "relative/path"}, "InvalidWorkspace", ["worktree 'relative/path'", "absolute"]),
-        ({"worktree": "/tmp/../etc/x"}, "InvalidWorkspace", ["worktree"]),
+        ({"worktree": "/srv/../etc/x"}, "InvalidWorkspace", ["worktree"]),
         ({"private": "/etc"}, "InvalidWorkspace", ["private '/etc'"]),
     ],
 )
@@ -189,7 +189,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_branch_checked_out_in_another_worktree_is_refused(world: GitWorld) -> None:
     world.user("worktree", "add", "-q", "-b", "taken", str(world.base / "other"))
     before = everything(world.base)
-    with pytest.raises(Terminal, match="is already checked out at .*other"):
+    with pytest.raises(Terminal, match=r"is already checked out at .*other"):
         world.workspaces.create(world.ref(branch="taken"))
     assert everything(world.base) == before
 
@@ -256,7 +256,7 @@ def test_folder_removed_by_hand_comes_back_with_the_branch_untouched(any_world: 
     ref = world.made()
     commit = world.agent_commits(ref, "a/b.txt", "work")
     world.collect(ref)
-    os.rename(ref.worktree, world.base / "gone")
+    Path(ref.worktree).rename(world.base / "gone")
     assert presence(world, ref) is Presence.BROKEN
     world.create(ref)
     assert presence(world, ref) is Presence.READY
@@ -270,7 +270,7 @@ def test_folder_comes_back_as_the_agent_left_it_when_it_is_on_another_branch(wor
     world.agent(ref, "switch", "-qc", "aside")
     world.agent_commits(ref, "aside.txt", "aside")
     world.collect(ref)
-    os.rename(ref.worktree, world.base / "gone")
+    Path(ref.worktree).rename(world.base / "gone")
     world.create(ref)
     assert world.agent(ref, "status", "--porcelain") == ""
     assert (Path(ref.worktree) / "aside.txt").exists()
@@ -288,9 +288,9 @@ def test_files_of_people_in_a_broken_worktree_are_kept(world: GitWorld) -> None:
 
 def test_only_our_registration_is_mended(world: GitWorld) -> None:
     world.user("worktree", "add", "-q", "-b", "theirs", str(world.base / "theirs"))
-    os.rename(world.base / "theirs", world.base / "moved")
+    Path(world.base / "theirs").rename(world.base / "moved")
     ref = world.made()
-    os.rename(ref.worktree, world.base / "gone")
+    Path(ref.worktree).rename(world.base / "gone")
     theirs = everything(world.repository / ".git/worktrees/theirs")
     world.create(ref)
     world.workspaces.remove(ref)
@@ -301,7 +301,7 @@ def test_pruned_registration_is_made_again(world: GitWorld) -> None:
     ref = world.made()
     commit = world.agent_commits(ref)
     world.user("worktree", "unlock", ref.worktree)
-    os.rename(ref.worktree, world.base / "gone")
+    Path(ref.worktree).rename(world.base / "gone")
     world.user("worktree", "prune")
     world.create(ref)
     assert presence(world, ref) is Presence.READY
@@ -318,7 +318,7 @@ def test_lost_state_directory_leaves_the_worktree_recognisable(world: GitWorld) 
     ref = world.made()
     world.agent_writes(ref, "new.txt", "kept")
     start = world.user("rev-parse", "main")
-    os.rename(Path(ref.private).parent, world.base / "lost")
+    Path(ref.private).parent.rename(world.base / "lost")
     assert presence(world, ref) is Presence.BROKEN
     world.create(ref)
     assert (Path(ref.worktree) / "new.txt").read_text() == "kept"
@@ -332,7 +332,7 @@ def test_deleted_branch_is_not_made_again_silently(world: GitWorld) -> None:
     world.user("update-ref", "-d", "refs/heads/web")
     state = world.workspaces.inspect(ref)
     assert state.head is None
-    os.rename(ref.worktree, world.base / "gone")
+    Path(ref.worktree).rename(world.base / "gone")
     with pytest.raises(Terminal, match=commit) as caught:
         world.workspaces.create(ref)
     assert caught.value.reason == "BranchDeleted"

@@ -1,0 +1,262 @@
+"""An agent owns its git directory and its worktree, and may put anything there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Terminal
+from controller.workspace import agent_refs, quarantine
+from controller.workspace.types import Collected, Unsaved
+from support.git_world import OWNERS, GitWorld, git_world
+
+
+@pytest.fixture
+def secret(world: GitWorld) -> str:
+    """A commit in another repository of the same user, which the agent must not get hold of."""
+    other = world.base / "secret"
+    world.write(other / "password.txt", "hunter2", world.owner)
+    world.user("init", "-q", "--template=", cwd=other)
+    world.user("add", ".", cwd=other)
+    world.user("commit", "-qm", "Secret", cwd=other)
+    return world.user("rev-parse", "HEAD", cwd=other)
+
+
+def is_in_repository(world: GitWorld, value: str) -> bool:
+    return "missing" not in world.user("cat-file", "-t", value, check=False) and bool(
+        world.user("cat-file", "-t", value, check=False)
+    )
+
+
+def test_alternates_of_the_agent_are_not_followed(world: GitWorld, secret: str) -> None:
+    ref = world.made()
+    alternates = Path(ref.private) / "objects/info/alternates"
+    alternates.write_text(alternates.read_text() + f"{world.base}/secret/.git/objects\n")
+    (Path(ref.private) / "refs/heads/stolen").write_text(f"{secret}\n")
+    commit = world.agent_commits(ref)
+    with pytest.raises(Terminal, match="heads/stolen"):
+        world.collect(ref)
+    assert world.head(ref) == commit
+    assert not is_in_repository(world, secret)
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+
+
+@pytest.mark.parametrize("part", ["objects", "objects/pack", "objects/info", "fan-out"])
+def test_linked_object_folders_are_not_followed(world: GitWorld, secret: str, part: str) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    world.collect(ref)
+    theirs = world.base / "secret/.git"
+    place = Path(ref.private) / (f"objects/{secret[:2]}" if part == "fan-out" else part)
+    if place.exists():
+        shutil.rmtree(place)
+    place.symlink_to(theirs / (f"objects/{secret[:2]}" if part == "fan-out" else part))
+    (Path(ref.private) / "refs/heads/stolen").write_text(f"{secret}\n")
+    with pytest.raises(Terminal):
+        world.collect(ref)
+    assert world.head(ref) == commit
+    assert not is_in_repository(world, secret)
+
+
+def test_linked_object_files_are_not_followed(world: GitWorld, secret: str) -> None:
+    ref = world.made()
+    theirs = world.base / "secret/.git/objects"
+    for source in theirs.rglob("*"):
+        if source.is_file():
+            target = Path(ref.private) / "objects" / source.relative_to(theirs)
+            target.parent.mkdir(exist_ok=True)
+            target.symlink_to(source)
+    (Path(ref.private) / "refs/heads/stolen").write_text(f"{secret}\n")
+    with pytest.raises(Terminal):
+        world.collect(ref)
+    assert not is_in_repository(world, secret)
+
+
+@pytest.mark.parametrize("name", ["refs/heads/stolen", "packed-refs", "HEAD", "logs/HEAD"])
+def test_linked_refs_are_not_read(world: GitWorld, name: str) -> None:
+    other = world.user_commits("main")
+    hidden = world.base / "hidden"
+    hidden.write_text(
+        {"packed-refs": f"{other} refs/heads/stolen\n", "logs/HEAD": f"{other} {other} x\n"}.get(name, other)
+    )
+    ref = world.made()
+    path = Path(ref.private) / name
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(hidden)
+    seen = agent_refs.read_refs(ref.private)
+    assert seen is not None
+    assert other not in {*seen.refs.values(), *seen.logged} - {world.user("rev-parse", "web")}
+
+
+def test_linked_folder_of_refs_is_not_entered(world: GitWorld) -> None:
+    ref = world.made()
+    shutil.rmtree(Path(ref.private) / "refs/heads")
+    (Path(ref.private) / "refs/heads").symlink_to(world.repository / ".git/refs/heads")
+    seen = agent_refs.read_refs(ref.private)
+    assert seen is not None
+    assert set(seen.refs) == {"heads/web", "heads/main"}
+
+
+def test_program_of_the_agent_never_runs(any_world: GitWorld) -> None:
+    world = any_world
+    ref = world.made()
+    ran = world.base / "ran"
+    program = world.agent_writes(ref, "evil", f"#!/bin/sh\ntouch '{ran}'\n")
+    program.chmod(0o755)
+    for key in ("core.fsmonitor", "core.sshCommand", "core.pager", "core.alternateRefsCommand",
+                "uploadpack.packObjectsHook", "diff.external", "filter.evil.clean", "filter.evil.smudge",
+                "filter.evil.process", "gpg.program", "core.editor", "credential.helper"):  # fmt: skip
+        world.agent(ref, "config", key, str(program))
+    world.agent(ref, "config", "core.hooksPath", ref.worktree)
+    world.agent(ref, "config", "include.path", str(program))
+    for hook in ("post-checkout", "pre-commit", "reference-transaction", "post-index-change"):
+        path = Path(ref.private) / "hooks" / hook
+        world.write(path, f"#!/bin/sh\ntouch '{ran}'\n", world.agent_owner)
+        path.chmod(0o755)
+    world.agent_writes(ref, ".gitattributes", "* filter=evil diff=evil\n")
+    world.agent_writes(ref, "sub/.git/config", f"[core]\n\tfsmonitor = {program}\n\tworktree = ..\n")
+    world.agent_writes(ref, "sub/.git/HEAD", "ref: refs/heads/main\n")
+    for folder in ("objects", "refs"):
+        world.agent_writes(ref, f"sub/.git/{folder}/x", "")
+    ran.unlink(missing_ok=True)
+    world.workspaces.inspect(ref, deep=True)
+    world.workspaces.snapshot(ref, message="x")
+    world.collect(ref)
+    world.workspaces.remove(ref)
+    assert not ran.exists()
+
+
+def loose(ref_private: str, name: str, raw: bytes) -> None:
+    path = Path(ref_private) / "objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(raw)
+
+
+def test_object_that_is_not_what_its_name_says_is_not_taken(world: GitWorld) -> None:
+    ref = world.made()
+    world.collect(ref)
+    fake = "00" + "1" * 38
+    plain = b"blob 4\0evil"
+    loose(ref.private, fake, zlib.compress(plain))
+    loose(ref.private, hashlib.sha1(b"x", usedforsecurity=False).hexdigest(), b"no zlib")
+    right = hashlib.sha1(b"blob 9\0evil", usedforsecurity=False).hexdigest()
+    loose(ref.private, right, zlib.compress(b"blob 9\0evil"))
+    commit = world.agent_commits(ref)
+    assert world.collect(ref).head == commit
+    taken = Path(ref.private).parent / "collect.git/objects"
+    assert not (taken / fake[:2] / fake[2:]).exists()
+    assert not (taken / right[:2] / right[2:]).exists()
+
+
+def test_object_that_inflates_without_end_is_refused(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_OBJECT", 1 << 20)
+    ref = world.made()
+    content = b"blob 8388608\0" + bytes(8 << 20)
+    loose(ref.private, hashlib.sha1(content, usedforsecurity=False).hexdigest(), zlib.compress(content))
+    world.agent_commits(ref)
+    with pytest.raises(Terminal) as caught:
+        world.collect(ref)
+    assert caught.value.reason == "TooMuchWork"
+    assert not list((Path(ref.private).parent / "collect.git").rglob("*.new"))
+
+
+def test_more_bytes_than_can_be_meant_are_refused(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_INTAKE", 1 << 20)
+    ref = world.made()
+    world.agent_writes(ref, "noise.bin", os.urandom(2 << 20))
+    world.agent(ref, "add", ".")
+    world.agent_commits(ref)
+    with pytest.raises(Terminal, match="new objects"):
+        world.collect(ref)
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+
+
+def test_huge_ref_files_and_too_many_refs_are_refused(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    with (Path(ref.private) / "packed-refs").open("ab") as stream:
+        stream.truncate(agent_refs.MAX_TEXT + 1)
+    with pytest.raises(Terminal, match="MiB"):
+        world.collect(ref)
+    (Path(ref.private) / "packed-refs").unlink()
+    monkeypatch.setattr(agent_refs, "MAX_REFS", 3)
+    for number in range(4):
+        (Path(ref.private) / f"refs/heads/b{number}").write_text(f"{world.head(ref)}\n")
+    with pytest.raises(Terminal, match="branches and tags"):
+        world.collect(ref)
+
+
+def test_pipes_and_deep_folders_do_not_hang_or_break_a_look(world: GitWorld) -> None:
+    ref = world.made()
+    private = Path(ref.private)
+    os.mkfifo(private / "refs/heads/pipe")
+    os.mkfifo(private / "objects/pack/pack-0000000000000000000000000000000000000000.pack")
+    (private / "objects/00").mkdir(exist_ok=True)
+    os.mkfifo(private / "objects/00" / ("0" * 38))
+    (private / "refs/heads" / "d" / "/".join("d" * 200)).mkdir(parents=True)
+    commit = world.agent_commits(ref)
+    assert world.collect(ref).head == commit
+
+
+def test_names_git_would_not_accept_are_passed_over(world: GitWorld) -> None:
+    ref = world.made()
+    head = world.head(ref)
+    heads = Path(ref.private) / "refs/heads"
+    for name in ("-x", "a..b", "x.lock", "with space", "new\nline", "back\\slash", "tilde~1"):
+        (heads / name).write_text(f"{head}\n")
+    (heads / "text").write_text("not a hash\n")
+    (heads / "symbolic").write_text("ref: refs/heads/main\n")
+    seen = agent_refs.read_refs(ref.private)
+    assert seen is not None
+    assert set(seen.refs) == {"heads/web", "heads/main", "heads/-x"}
+    world.agent_commits(ref)
+    assert world.collect(ref).moved
+
+
+def test_replaced_objects_and_grafts_of_the_agent_mean_nothing(world: GitWorld) -> None:
+    ref = world.made()
+    first = world.agent_commits(ref)
+    second = world.agent_commits(ref)
+    world.agent(ref, "replace", second, first)
+    assert world.collect(ref) == Collected(second, moved=True, diverged=False)
+    assert world.user("rev-list", "--count", "web") == "3"
+
+
+def test_tree_with_a_git_folder_in_it_does_not_come_home(world: GitWorld) -> None:
+    ref = world.made()
+    blob = world.agent(ref, "hash-object", "-w", str(world.agent_writes(ref, "payload", "x")))
+    raw = b"100644 .git\0" + bytes.fromhex(blob)
+    path = world.agent_writes(ref, "tree", raw)
+    tree = world.agent(ref, "hash-object", "-t", "tree", "--literally", "-w", str(path))
+    commit = world.agent(ref, "commit-tree", "-p", "HEAD", "-m", "Evil", tree)
+    world.agent(ref, "update-ref", "refs/heads/web", commit)
+    before = world.head(ref)
+    with pytest.raises(Terminal, match="hasDotgit"):
+        world.collect(ref)
+    assert world.head(ref) == before
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+
+
+@pytest.mark.parametrize("swap", ["folder", "file"])
+def test_links_in_the_worktree_are_saved_as_links(world: GitWorld, swap: str) -> None:
+    world.write(world.base / "private/id_rsa", "hunter2", world.owner)
+    ref = world.made()
+    place = Path(ref.worktree) / ("keys" if swap == "folder" else "id_rsa")
+    place.symlink_to(world.base / "private" / ("" if swap == "folder" else "id_rsa"))
+    snapshot = world.workspaces.snapshot(ref, message="x")
+    assert snapshot is not None
+    assert world.files_of(snapshot)[place.name].startswith("120000")
+    assert world.user("grep", "hunter2", snapshot, check=False) == ""
+
+
+def test_pack_of_lies_is_not_taken() -> None:
+    with git_world(OWNERS[-1]) as world:
+        ref = world.made()
+        commit = world.agent_commits(ref)
+        (Path(ref.private) / f"objects/pack/pack-{'0' * 40}.pack").write_bytes(b"PACK\0\0\0\2\0\0\0\1garbage")
+        assert world.collect(ref).head == commit
