@@ -134,7 +134,9 @@ class Workqueue(Generic[Key]):
         with self._changed:
             self._shut_down = True
             self._queue.clear()
+            self._dirty.clear()  # or ``done`` would hand out what was added during the pass
             self._timers.clear()
+            self._due.clear()
             self._changed.notify_all()
 
     def __len__(self) -> int:
