@@ -145,6 +145,14 @@ class Claude:
         """
         await self._in_thread(lambda: self._terminal.press(*keys))
 
+    async def screen(self) -> str:
+        """What Claude's pane shows.
+
+        Raises:
+            TerminalError: the pane is gone.
+        """
+        return await self._in_thread(self._terminal.screen)
+
     def close(self) -> None:
         """Free the threads; a tmux that hangs is left behind."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -177,8 +185,7 @@ class Claude:
 
     async def _last_words(self) -> str:
         """What Claude wrote when it refused to start."""
-        screen = await self._in_thread(self._terminal.screen)
-        lines = [line.strip() for line in screen.splitlines()]
+        lines = [line.strip() for line in (await self.screen()).splitlines()]
         said = " ".join(line for line in lines if line and not line.startswith("Pane is dead"))
         return f"Claude did not start: {said[-500:]}" if said else "Claude did not start, and said nothing"
 

@@ -62,11 +62,15 @@ def transcript(claude: Path, session_id: str) -> Path | None:
     return next(iter(sorted((claude / "projects").glob(f"*/{session_id}.jsonl"))), None)
 
 
-def was_said(path: Path, text: str) -> bool:
-    """Whether a person's message with this text is in a transcript; lines that cannot be read are passed over."""
+def was_said(path: Path, text: str, offset: int = 0) -> bool:
+    """Whether a person's message with this text is in a transcript, from a byte on.
+
+    Lines that cannot be read are passed over.
+    """
     wanted = comparable(text)
     try:
-        with path.open(encoding="utf-8", errors="replace") as lines:
+        with path.open("rb") as lines:
+            lines.seek(offset)
             return any(comparable(said) == wanted for line in lines for said in _human_texts(line))
     except OSError:
         return False
@@ -77,7 +81,7 @@ def comparable(text: str) -> str:
     return _PASTED.sub("", text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _human_texts(line: str) -> Iterator[str]:
+def _human_texts(line: bytes) -> Iterator[str]:
     try:
         entry = json.loads(line)
     except ValueError:

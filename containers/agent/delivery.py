@@ -3,7 +3,8 @@
 A prompt is not typed. It is left in a file, Ctrl+G makes Claude open its external editor on its input box, and the
 editor is ours (`editor`): it takes the file and replaces the box's content. That is verbatim at any length, does
 nothing while a dialog is on the screen (Claude opens no editor there), and whether it happened is known for sure:
-the file was taken or it was not. Then Enter; Claude's UserPromptSubmit hook with the same text is the proof.
+the file was taken or it was not. Then Enter; Claude's UserPromptSubmit hook with the same text is the proof, and the
+acknowledgement waits for the text to be in Claude's transcript, so what was accepted outlives the container.
 
 Every step is noted in `ledger` before it is made. Interrupted by the end of the container, an input is looked for in
 the conversation; if it is not there it is rejected, because nobody can know, and a person decides.
@@ -26,16 +27,20 @@ from .conversation import comparable
 from .facts import Hook
 from .ledger import Ledger
 from .session import Session
+from .terminal import TerminalError
 
 logger = logging.getLogger(__name__)
 
 FIRST_PROMPT = "first-prompt"
 """The id of the declared prompt when it is too long for a command line; it is nobody's input."""
-TAKE_TIMEOUT = 5.0
+TAKE_TIMEOUT = 2.0
 ENTER_EVERY = 0.25
 CONFIRM_TIMEOUT = 15.0
 COMMAND_TIMEOUT = 2.0
-ATTEMPTS = 3
+RETRY = 2.0
+KEEP_TIMEOUT = 3.0
+KEEP_POLL = 0.05
+ATTEMPTS = 5
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(\s|\Z)")
 
@@ -50,8 +55,14 @@ class Desk(Protocol):
     def press(self, *keys: str) -> Awaitable[None]:
         """Press keys in Claude's pane; raises TerminalError when it is gone."""
 
-    def was_said(self, text: str) -> bool:
-        """Whether the conversation holds this text."""
+    def screen(self) -> Awaitable[str]:
+        """What Claude's pane shows; raises TerminalError when it is gone."""
+
+    def heard_so_far(self) -> int:
+        """How long the conversation is."""
+
+    def was_said(self, text: str, offset: int = 0) -> bool:
+        """Whether the conversation holds this text, from there on."""
 
 
 @dataclass(slots=True)
@@ -61,6 +72,7 @@ class _Current:
     id: str
     text: str
     answer: bool
+    offset: int
     taken: asyncio.Event = field(default_factory=asyncio.Event)
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -142,7 +154,7 @@ class Delivery:
             if self._desk.was_said(left.text):
                 self._end(left.id, accepted=True)
             else:
-                reason = "the container ended while this was being typed; whether Claude got it cannot be known"
+                reason = "the container ended while this was being typed; Claude has no note of it"
                 self._end(left.id, accepted=False, reason=reason)
 
     async def run(self) -> None:
@@ -150,10 +162,20 @@ class Delivery:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue and self._open_for():
-                input_id, text = next(iter(self._queue.items()))
-                if not await self._deliver(input_id, text):
-                    break
+            try:
+                await self._deliver_all()
+            except TerminalError as error:
+                # Claude is ending; what was begun is settled by the next container.
+                logger.info("delivery was cut off", extra={"cco_error": str(error)})
+            except OSError as error:
+                logger.warning("delivery failed", extra={"cco_error": str(error)})
+                asyncio.get_running_loop().call_later(RETRY, self._wake.set)
+
+    async def _deliver_all(self) -> None:
+        while self._queue and self._open_for():
+            input_id, text = next(iter(self._queue.items()))
+            if not await self._deliver(input_id, text):
+                return
 
     def _open_for(self) -> bool:
         session = self._desk.session
@@ -165,7 +187,9 @@ class Delivery:
             if not self._open_for():
                 return False
             session = self._desk.session
-            self._current = _Current(input_id, text, answer=session.takes_answer)
+            if session.takes_answer and not await self._sees(session.options):
+                return False
+            self._current = _Current(input_id, text, session.takes_answer, self._desk.heard_so_far())
             try:
                 if await self._enter_text(self._current, session):
                     await self._submit(self._current)
@@ -183,8 +207,8 @@ class Delivery:
         content = f"{current.text} " if current.text.endswith("\\") else current.text
         self._ledger.begin(current.id, current.text, time.time())
         files.replace(self._pending, content.encode())
-        # For a question: down to "Type something". Otherwise: out of a shell command a person may have begun.
-        keys = ["Down"] * (session.options or 0) if current.answer else ["C-u", "BSpace"]
+        # For a question: to "Type something", by its number. Otherwise: out of a shell command somebody may have begun.
+        keys = [str(len(session.options) + 1)] if current.answer else ["C-u", "BSpace"]
         await self._press(*keys, "C-g")
         try:
             async with asyncio.timeout(TAKE_TIMEOUT):
@@ -213,23 +237,56 @@ class Delivery:
         deadline = time.monotonic() + (COMMAND_TIMEOUT if current.is_command else CONFIRM_TIMEOUT)
         presses = 0
         while time.monotonic() < deadline and not current.confirmed.is_set():
-            # Enter on an empty box does nothing. Once a turn runs, it could answer a dialog: then it is not pressed.
-            if presses == 0 or (self._open_for() and not current.is_command):
+            if self._may_submit(current, presses):
                 await self._press("Enter")
                 presses += 1
+            elif presses == 0:
+                # The text is in the box and stays there while a person answers a dialog.
+                deadline += ENTER_EVERY
             try:
                 async with asyncio.timeout(ENTER_EVERY):
                     await current.confirmed.wait()
             except TimeoutError:
                 continue
         self._queue.pop(current.id, None)
-        if current.confirmed.is_set() or self._desk.was_said(current.text):
+        if current.confirmed.is_set():
+            await self._wait_until_kept(current)
+            self._end(current.id, accepted=True)
+        elif self._desk.was_said(current.text, current.offset):
             self._end(current.id, accepted=True)
         elif current.is_command:
             self._end(current.id, accepted=True, reason="typed; Claude does not confirm its own commands")
         else:
             reason = "Claude did not confirm the prompt: look at the terminal before you send it again"
             self._end(current.id, accepted=False, reason=reason)
+
+    def _may_submit(self, current: _Current, presses: int) -> bool:
+        """Whether Enter can do no harm: on an empty box it does nothing, in a dialog it would be an answer."""
+        session = self._desk.session
+        if current.answer:
+            return session.takes_answer
+        if session.has_dialog_ahead or (presses and current.is_command):
+            return False
+        return presses == 0 or session.takes_prompt
+
+    async def _sees(self, options: tuple[str, ...]) -> bool:
+        """Whether the question is on the screen by now: it is told before it is drawn."""
+        deadline = time.monotonic() + TAKE_TIMEOUT
+        while time.monotonic() < deadline and self._desk.session.takes_answer:
+            screen = await self._desk.screen()
+            if all(f"{number}. {label[:20]}" in screen for number, label in enumerate(options, 1)):
+                return True
+            await asyncio.sleep(KEEP_POLL)
+        return False
+
+    async def _wait_until_kept(self, current: _Current) -> None:
+        """Claude writes its transcript a moment later; what is acknowledged is to survive the container."""
+        if current.answer or current.is_command:
+            return
+        deadline = time.monotonic() + KEEP_TIMEOUT
+        # A file wakes nobody.
+        while not self._desk.was_said(current.text, current.offset) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(KEEP_POLL)
 
     def _end(self, input_id: str, *, accepted: bool, reason: str | None = None) -> None:
         self._ledger.end(input_id, "accepted" if accepted else "rejected", reason, time.time())

@@ -40,7 +40,8 @@ class Hook:
         name: `hook_event_name`.
         agent: id of the sub-agent it is about; ``None`` is the main conversation.
         tool: the tool's name.
-        options: for a question with one answer to choose, how many are offered.
+        call: which call of the tool; PermissionRequest does not tell.
+        options: for a question with one answer to choose, the answers offered.
         source: of SessionStart: startup, resume, clear, compact.
         reason: of SessionEnd.
         trouble: of StopFailure: what went wrong, for a person.
@@ -55,7 +56,8 @@ class Hook:
     session_id: str | None = None
     agent: str | None = None
     tool: str | None = None
-    options: int | None = None
+    call: str | None = None
+    options: tuple[str, ...] = ()
     source: str | None = None
     reason: str | None = None
     trouble: str | None = None
@@ -99,6 +101,7 @@ def read_hook(data: Mapping[str, Any], at: float) -> Hook | None:
         session_id=_text(data, "session_id"),
         agent=_text(data, "agent_id"),
         tool=_text(data, "tool_name"),
+        call=_text(data, "tool_use_id"),
         options=_options(data.get("tool_input")),
         source=_text(data, "source"),
         reason=_text(data, "reason"),
@@ -137,12 +140,15 @@ def _agents_run(tasks: object) -> bool:
     return any(isinstance(task, dict) and task.get("type") == "subagent" for task in running)
 
 
-def _options(tool_input: object) -> int | None:
+def _options(tool_input: object) -> tuple[str, ...]:
     questions = tool_input.get("questions") if isinstance(tool_input, dict) else None
     if not isinstance(questions, list) or len(questions) != 1 or not isinstance(questions[0], dict):
-        return None
+        return ()
     options = questions[0].get("options")
-    return len(options) if isinstance(options, list) and not questions[0].get("multiSelect") else None
+    if not isinstance(options, list) or questions[0].get("multiSelect"):
+        return ()
+    labels = [_text(option, "label") if isinstance(option, dict) else None for option in options]
+    return tuple(label for label in labels if label is not None) if None not in labels else ()
 
 
 def _answers(tool_response: object) -> tuple[str, ...]:

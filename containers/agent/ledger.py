@@ -6,11 +6,14 @@ whether Claude got it is for `delivery` to find out.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from . import files
+
+logger = logging.getLogger(__name__)
 
 REPORTED = 50
 """How many acknowledgements a report holds."""
@@ -39,11 +42,7 @@ class Unfinished:
 
 
 class Ledger:
-    """All inputs that are known, oldest first.
-
-    Raises:
-        OSError: from every change, when HOME cannot be written; nothing was changed then.
-    """
+    """All inputs that are known, oldest first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -73,14 +72,22 @@ class Ledger:
         return input_id in self._done or input_id in self._typing
 
     def begin(self, input_id: str, text: str, at: float) -> None:
-        """Note that an input is about to be typed. Before it is."""
+        """Note that an input is about to be typed. Before it is.
+
+        Raises:
+            OSError: HOME cannot be written; the input must not be typed then.
+        """
         self._typing[input_id] = Unfinished(input_id, text, at)
-        self._save()
+        try:
+            self._save()
+        except OSError:
+            del self._typing[input_id]
+            raise
 
     def withdraw(self, input_id: str) -> None:
         """Note that a begun input surely was not typed after all."""
         self._typing.pop(input_id, None)
-        self._save()
+        self._try_to_save()
 
     def end(self, input_id: str, state: Outcome, reason: str | None, at: float) -> None:
         """Note how an input ended; a second ending of an id changes nothing."""
@@ -88,7 +95,14 @@ class Ledger:
         self._done.setdefault(input_id, Acknowledgement(input_id, state, reason, at))
         while len(self._done) > KEPT:
             del self._done[next(iter(self._done))]
-        self._save()
+        self._try_to_save()
+
+    def _try_to_save(self) -> None:
+        """Save; where that fails this process knows all the same, and the next one finds the input unfinished."""
+        try:
+            self._save()
+        except OSError as error:
+            logger.warning("inputs were not written", extra={"cco_error": str(error)})
 
     def _save(self) -> None:
         done = [asdict(entry) for entry in self._done.values()]

@@ -34,11 +34,12 @@ class Session:
         tool: the tool that runs or asks.
         session_id: the conversation, which `/clear` changes.
         detail: a sentence for a person: why it does not start, why the last turn failed.
-        options: how many answers the open question offers, if it is one that can be answered by typing.
+        options: the answers that the open question offers, if it is one that can be answered by typing.
         last_activity: the newest sign of life.
         ending: Claude said that it ends; nothing is to be typed any more.
         prompted: the start goes on into a turn by itself.
-        asking: which sub-agent asked for the permission.
+        asking: which sub-agent asked, about which tool.
+        calls: the tool calls that run or wait for a permission: id and tool.
         moved_at: when a hook last moved the state.
         file: the newest word of the session file.
     """
@@ -52,11 +53,12 @@ class Session:
     exit_status: int | None = None
     exit_signal: int | None = None
     detail: str | None = None
-    options: int | None = None
+    options: tuple[str, ...] = ()
     last_activity: float | None = None
     ending: bool = False
     prompted: bool = False
-    asking: str | None = None
+    asking: tuple[str | None, str | None] | None = None
+    calls: tuple[tuple[str, str], ...] = ()
     moved_at: float = 0.0
     file: FileStatus | None = None
 
@@ -69,7 +71,15 @@ class Session:
     def takes_answer(self) -> bool:
         """A question is on the screen that can be answered by typing."""
         asked = self.state == "waiting" and self.waiting_for == QUESTION
-        return asked and self.options is not None and not self.ending
+        return asked and bool(self.options) and not self.ending
+
+    @property
+    def has_dialog_ahead(self) -> bool:
+        """A dialog is on the screen, or may come up before anybody hears of it.
+
+        Claude opens a permission dialog while its hook runs, but only after PreToolUse was answered.
+        """
+        return self.state not in {"idle", "working"} or bool(self.calls)
 
 
 def derive(facts: Iterable[Fact], *, now: float) -> Session:
@@ -141,17 +151,26 @@ def _on_prompt(session: Session, hook: Hook) -> Session:
     return _by_hook(replace(session, prompted=False, ending=False), "working", hook)
 
 
-def _on_tool(session: Session, hook: Hook) -> Session:
+def _on_tool_begin(session: Session, hook: Hook) -> Session:
+    session = replace(session, calls=(*session.calls, (hook.call or "", hook.tool or "")))
     # While one agent asks, another agent's tools go on and say nothing about the question.
-    if session.state == "waiting" and session.asking != hook.agent:
+    if session.state == "waiting":
         return session
-    return _by_hook(session, "working", hook, tool=hook.tool if hook.name == "PreToolUse" else None)
+    return _by_hook(session, "working", hook, tool=hook.tool)
+
+
+def _on_tool_end(session: Session, hook: Hook) -> Session:
+    calls = tuple(call for call in session.calls if call[0] != hook.call)
+    session = replace(session, calls=calls)
+    if session.state == "waiting" and session.asking not in {None, (hook.agent, hook.tool)}:
+        return session
+    return _by_hook(session, "working", hook, tool=calls[-1][1] if calls else None)
 
 
 def _on_permission(session: Session, hook: Hook) -> Session:
     asked = _by_hook(session, "waiting", hook, tool=hook.tool)
     waiting_for = QUESTION if hook.tool == "AskUserQuestion" else PERMISSION
-    return replace(asked, waiting_for=waiting_for, asking=hook.agent, options=hook.options)
+    return replace(asked, waiting_for=waiting_for, asking=(hook.agent, hook.tool), options=hook.options)
 
 
 def _on_notification(session: Session, hook: Hook) -> Session:
@@ -175,9 +194,9 @@ _RULES: dict[str, Callable[[Session, Hook], Session]] = {
     "SessionStart": _on_start,
     "SessionEnd": _on_end,
     "UserPromptSubmit": _on_prompt,
-    "PreToolUse": _on_tool,
-    "PostToolUse": _on_tool,
-    "PostToolUseFailure": _on_tool,
+    "PreToolUse": _on_tool_begin,
+    "PostToolUse": _on_tool_end,
+    "PostToolUseFailure": _on_tool_end,
     "PermissionRequest": _on_permission,
     "Notification": _on_notification,
     "Stop": _on_stop,
@@ -212,8 +231,9 @@ def _move(
         waiting_for=waiting_for,
         tool=tool,
         detail=detail,
-        options=None,
+        options=(),
         asking=None,
+        calls=() if state == "idle" else session.calls,
     )
 
 

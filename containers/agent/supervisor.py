@@ -75,7 +75,11 @@ class Supervisor:
         life = asyncio.create_task(self._live())
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            # A helper never returns; if one fails, the exception is this method's.
+            await asyncio.wait({life, stopped, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in helpers:
+                if task.done():
+                    task.result()
             status = await self._end(life) if self._stop.is_set() else life.result()
             await self._reporter.flush()
         finally:
@@ -187,10 +191,23 @@ class Supervisor:
         """
         await self._claude.press(*keys)
 
-    def was_said(self, text: str) -> bool:
-        """Whether the newest conversation holds this text."""
+    async def screen(self) -> str:
+        """What Claude's pane shows.
+
+        Raises:
+            TerminalError: the pane is gone.
+        """
+        return await self._claude.screen()
+
+    def heard_so_far(self) -> int:
+        """How long the newest conversation is, for `was_said`."""
         path = conversation.transcript(self._places.claude, self._notes.newest)
-        return path is not None and conversation.was_said(path, text)
+        return path.stat().st_size if path is not None else 0
+
+    def was_said(self, text: str, offset: int = 0) -> bool:
+        """Whether the newest conversation holds this text, from there on."""
+        path = conversation.transcript(self._places.claude, self._notes.newest)
+        return path is not None and conversation.was_said(path, text, offset)
 
 
 def _exit_status(ending: Ending) -> int:

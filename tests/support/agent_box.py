@@ -158,6 +158,13 @@ class AgentBox:
             *arguments, *extra, self.image,
         )  # fmt: skip
 
+    def run_aside(self, *command: str) -> None:
+        """Run a program on HOME while there is no container."""
+        uid, gid = owner()
+        home = f"type=volume,src={self.name}-home,dst=/home/agent"
+        user = ["--user", f"{uid}:{gid}", "--mount", home, "--entrypoint", command[0]]
+        docker("run", "--rm", "--label", LABEL, *user, self.image, *command[1:])
+
     def exec(self, *command: str, check: bool = True) -> str:
         """Run a program in the container."""
         return docker("exec", self.name, *command, check=check)

@@ -147,27 +147,10 @@ def test_a_user_nobody_has_heard_of_can_run_it(make_box: Callable[..., AgentBox]
     assert (box.workspace.worktree / "made").stat().st_uid == 4321
 
 
-def test_what_a_person_set_in_home_stays(make_box: Callable[..., AgentBox], image: str) -> None:
+def test_what_a_person_set_in_home_stays(make_box: Callable[..., AgentBox]) -> None:
     box = make_box()
     theirs = json.dumps({"theme": "light", "projects": {"/x": {"allowedTools": ["Bash"]}}})
-    uid, gid = owner()
-    mount = f"type=volume,src={box.name}-home,dst=/home/agent"
-    write = 'printf %s "$1" > /home/agent/.claude.json'
-    docker(
-        "run",
-        "--rm",
-        "--user",
-        f"{uid}:{gid}",
-        "--mount",
-        mount,
-        "--entrypoint",
-        "sh",
-        image,
-        "-c",
-        write,
-        "sh",
-        theirs,
-    )
+    box.run_aside("sh", "-c", 'printf %s "$1" > /home/agent/.claude.json', "sh", theirs)
     box.start()
     box.controller.wait_for_state("idle")
     now = json.loads(box.exec("cat", "/home/agent/.claude.json"))
