@@ -16,7 +16,7 @@ import docker
 from docker.errors import NotFound
 
 from controller.runtime.docker import DockerRuntime
-from controller.runtime.protocol import LABEL_INSTALLATION, Limits, Runtime, WorkloadSpec
+from controller.runtime.protocol import LABEL_ATTEMPT, LABEL_INSTALLATION, LABEL_UID, Limits, Runtime, WorkloadSpec
 
 from .engine_proxy import EngineProxy
 
@@ -111,12 +111,11 @@ class DockerWorld:
         """Remove everything this world made."""
         for runtime in self._runtimes:
             runtime.close()
-        for label in (
-            f"{LABEL}={self.run}",
-            *(f"{LABEL_INSTALLATION}={who}-{self.run}" for who in ("ours", "stranger")),
-        ):
+        labels = [f"{LABEL}={self.run}", *(f"{LABEL_INSTALLATION}={who}-{self.run}" for who in ("ours", "stranger"))]
+        for label in labels:
             for container in self.admin.containers(all=True, filters={"label": label}):
                 self.admin.remove_container(container["Id"], force=True, v=True)
+        for label in labels:
             for volume in self.admin.volumes(filters={"label": label})["Volumes"] or ():
                 self.admin.remove_volume(volume["Name"], force=True)
             for network in self.admin.networks(filters={"label": label}):
@@ -141,8 +140,10 @@ class DockerWorld:
         return f"{self.prefix}-{spec.name}-{spec.attempt}", f"{self.prefix}-{spec.name}-{spec.uid[:8]}-home"
 
     def container(self, uid: str) -> str:
-        """Return the identifier of the newest container of the uid."""
-        return self.runtime.inspect(uid)[0].id
+        """Return the identifier of the newest container of the uid, ours or a stranger's."""
+        found = self.admin.containers(all=True, filters={"label": f"{LABEL_UID}={uid}"})
+        newest = max(found, key=lambda each: int(each["Labels"][LABEL_ATTEMPT]))
+        return str(newest["Id"])
 
     def occupy(self, spec: WorkloadSpec) -> Callable[[], object]:
         name, _ = self._names(spec)

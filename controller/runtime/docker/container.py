@@ -6,7 +6,6 @@ container is checked from inside a real one by ``tests/integration/runtime/test_
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from controller.runtime.protocol import (
@@ -49,7 +48,7 @@ def home_labels(installation: str, instance: str, uid: str) -> dict[str, str]:
 def limits_body(limits: Limits) -> dict[str, int]:
     """Return the limits as the engine takes them, at creation and live; memory and swap together: no swap."""
     return {
-        "NanoCpus": math.ceil(limits.cpus * 1000) * 1_000_000,
+        "NanoCpus": round(limits.cpus * 1e9),
         "Memory": limits.memory,
         "MemorySwap": limits.memory,
         "PidsLimit": limits.pids,

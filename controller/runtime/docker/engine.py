@@ -99,7 +99,7 @@ class Engine:
 
     def request(self, client: docker.APIClient, method: str, path: str, **options: Any) -> requests.Response:  # noqa: ANN401  # requests' own options
         """Send a request the library has no method for; errors are raised as it raises its own."""
-        options.setdefault("timeout", CALL_SECONDS)
+        options.setdefault("timeout", client.timeout)
         response = client.request(method, f"{client.base_url}/v{client.api_version}{path}", **options)
         try:
             response.raise_for_status()
