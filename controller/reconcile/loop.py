@@ -18,6 +18,8 @@ from .workqueue import Workqueue
 
 logger = logging.getLogger(__name__)
 
+SOURCE_PAUSE_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -87,13 +89,13 @@ class Controller:
             thread.join(timeout)
 
     def _feed(self, source: Source) -> None:
-        """Run a source; one that breaks is started again, since losing it would make the loop deaf."""
+        """Run a source; one that breaks or ends is started again, since losing it would make the loop deaf."""
         while not self._stop.is_set():
             try:
                 source.run(self.queue, self._stop)
             except Exception:
                 logger.exception("source failed", extra={"cco_source": type(source).__name__})
-                self._stop.wait(1.0)
+            self._stop.wait(SOURCE_PAUSE_SECONDS)
 
     def _work(self) -> None:
         while self.process_next():

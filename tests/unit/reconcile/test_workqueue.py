@@ -156,7 +156,7 @@ class Queue(RuleBasedStateMachine):
 
 
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(max_examples=100, stateful_step_count=50, deadline=None, derandomize=True, database=None)
+TestQueue.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, derandomize=True, database=None)
 
 
 @pytest.fixture
