@@ -77,9 +77,9 @@ class Supervisor:
         try:
             # A helper never returns; if one fails, the exception is this method's.
             await asyncio.wait({life, stopped, *helpers}, return_when=asyncio.FIRST_COMPLETED)
-            for task in helpers:
-                if task.done():
-                    task.result()
+            for helper in helpers:
+                if helper.done():
+                    helper.result()
             status = await self._end(life) if self._stop.is_set() else life.result()
             await self._reporter.flush()
         finally:

@@ -70,10 +70,14 @@ class Workspace:
         git(f"--git-dir={self.private}", "config", "user.email", "claude@example.invalid", cwd=self.root)
         git(f"--git-dir={self.private}", "reset", "-q", "--mixed", cwd=self.root)
         (self.root / "gitfile").write_text(f"gitdir: {self.private}\n")
-        uid, gid = owner()
+        self.give_away()
+
+    def give_away(self, uid: int | None = None) -> None:
+        """Make everything belong to whom the container runs as."""
+        to = (uid, uid) if uid is not None else owner()
         for folder, _, names in os.walk(self.root):
             for name in [".", *names]:
-                os.chown(Path(folder) / name, uid, gid, follow_symlinks=False)
+                os.chown(Path(folder) / name, *to, follow_symlinks=False)
 
     def mounts(self) -> list[str]:
         binds = [
@@ -158,12 +162,12 @@ class AgentBox:
             *arguments, *extra, self.image,
         )  # fmt: skip
 
-    def run_aside(self, *command: str) -> None:
+    def run_aside(self, *command: str) -> str:
         """Run a program on HOME while there is no container."""
         uid, gid = owner()
         home = f"type=volume,src={self.name}-home,dst=/home/agent"
         user = ["--user", f"{uid}:{gid}", "--mount", home, "--entrypoint", command[0]]
-        docker("run", "--rm", "--label", LABEL, *user, self.image, *command[1:])
+        return docker("run", "--rm", "--label", LABEL, *user, self.image, *command[1:])
 
     def exec(self, *command: str, check: bool = True) -> str:
         """Run a program in the container."""

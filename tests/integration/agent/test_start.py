@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -138,9 +136,7 @@ def test_settings_of_the_instance_reach_claude(make_box: Callable[..., AgentBox]
 
 def test_a_user_nobody_has_heard_of_can_run_it(make_box: Callable[..., AgentBox]) -> None:
     box = make_box(prompt="STEP bash git status && touch made STEP say done")
-    for folder, _, names in os.walk(box.workspace.root):
-        for name in [".", *names]:
-            os.chown(Path(folder) / name, 4321, 4321, follow_symlinks=False)
+    box.workspace.give_away(4321)
     box.start("--tmpfs", "/run/secrets:rw,noexec,nosuid,nodev,mode=0700,uid=4321,gid=4321,size=1m", user="4321:4321")
     box.controller.wait_for_state("working")
     box.controller.wait_for_state("idle", after=len(box.controller.reports))
