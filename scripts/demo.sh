@@ -17,7 +17,7 @@ cco() { .venv/bin/cco "$@"; }
 
 prepare
 
-if [ -z "${CCO_PORT:-}" ] && [ -n "$(docker ps --quiet --filter label=com.docker.compose.project=cc-orchestrator)" ]; then
+if [ -z "${CCO_PORT:-}" ] && [ -n "$(docker ps --quiet --filter label=com.docker.compose.project=cc-orchestrator --filter label=cc-orchestrator.system)" ]; then
   fail "the system is running already and has the dashboard's port; 'make down' stops it, or give the demo another port: CCO_PORT=8081 make demo"
 fi
 
@@ -26,8 +26,8 @@ if ! docker network inspect "$NETWORK" >/dev/null 2>&1; then
   docker network create --driver bridge --label cc-orchestrator.network=instances \
     --opt com.docker.network.bridge.enable_icc=false "$NETWORK" >/dev/null
 fi
-CCO_DEMO_GATEWAY=$(docker network inspect --format '{{(index .IPAM.Config 0).Gateway}}' "$NETWORK")
-export CCO_DEMO_GATEWAY
+DEMO_GATEWAY=$(docker network inspect --format '{{(index .IPAM.Config 0).Gateway}}' "$NETWORK")
+export DEMO_GATEWAY
 
 (umask 077 && mkdir -p "$CCO_STATE_DIR")
 # Not a key of anybody: the scripted model asks for none, the client wants to see one.
@@ -42,8 +42,8 @@ if [ ! -d "$REPOSITORY" ]; then
   printf '# Hello\n\nA repository to play with.\n' >"$REPOSITORY/README.md"
   git -C "$REPOSITORY" add README.md
   git -C "$REPOSITORY" -c user.name=demo -c user.email=demo@localhost commit --quiet --message "Begin"
-  cco init "$REPOSITORY" --name hello
 fi
+cco init "$REPOSITORY" --name hello --no-manifest
 
 if ! cco instance get "$INSTANCE" >/dev/null 2>&1; then
   say "declaring one instance: it edits a file, commits, and waits for the next prompt"

@@ -22,6 +22,7 @@ instances() {
 # First the controller, which would start again what we stop. Then Claude in every instance gets the time to end well; the
 # container has nothing that is not in the worktree, the private git directory or the HOME volume, and all three stay.
 stop_system() {
+  say "stopping the system"
   compose down --remove-orphans
   running=$(instances --all)
   [ -n "$running" ] || return 0
@@ -43,15 +44,21 @@ remove_demo() {
 
 if [ -d .demo ]; then
   say "removing the demo"
-  use_demo_system
-  export CCO_DEMO_GATEWAY=none
-  installations=$(instances --all | xargs --no-run-if-empty docker inspect \
-    --format '{{index .Config.Labels "cc-orchestrator.installation"}}' | sort -u)
-  stop_system
-  remove_demo "$installations"
+  # In a shell of its own, so that nothing of it reaches the real system below.
+  (
+    use_demo_system
+    export DEMO_GATEWAY=none
+    installations=$(instances --all | xargs --no-run-if-empty docker inspect \
+      --format '{{index .Config.Labels "cc-orchestrator.installation"}}' | sort -u)
+    stop_system
+    remove_demo "$installations"
+  )
 fi
 
 use_real_system
-say "stopping the system"
-stop_system
-say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
+if [ -n "$(compose ps --all --quiet)$(instances --all)" ]; then
+  stop_system
+  say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
+else
+  say "nothing else of ours runs"
+fi

@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 sh scripts/base_image.sh
 say "building the images (what has not changed comes from the cache)"
-CA_BUNDLE=${CA_BUNDLE:-$(ca_bundle)} docker compose --file compose.yaml build "$@"
+# What compose.yaml says, but not built by Compose: that writes its project into the image as labels, and with that into the
+# containers of the instances, which are no part of the project.
+CA_BUNDLE=${CA_BUNDLE:-$(ca_bundle)} docker buildx bake --file compose.yaml "$@"
 # The predecessors, which nothing names or runs any more.
-docker image prune --force --filter label=com.docker.compose.project=cc-orchestrator >/dev/null
+docker image prune --force --filter label=cc-orchestrator.image >/dev/null

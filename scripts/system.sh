@@ -30,7 +30,13 @@ compose() {
   docker compose --project-name "$project" $compose_files "$@"
 }
 
-dashboard() { echo "http://127.0.0.1:${CCO_PORT:-8080}/"; }
+# The login link for a person at a terminal; it holds the token, so it goes nowhere else.
+if [ -t 1 ]; then on_terminal=yes; else on_terminal=; fi
+dashboard() {
+  if [ -z "$on_terminal" ] || ! .venv/bin/cco dashboard 2>/dev/null; then
+    echo "http://127.0.0.1:${CCO_PORT:-8080}/"
+  fi
+}
 
 secrets_file() { echo "$CCO_STATE_DIR/secrets/claude.env"; }
 
@@ -64,7 +70,6 @@ prepare() {
 
 start() {
   say "starting the system"
-  # Not built here: Compose writes the project's name into an image, and the demo's would make another image of the same.
   compose up --no-build --detach --wait --wait-timeout 180 --remove-orphans || {
     compose logs --tail 20 >&2 || true
     fail "the system did not become healthy; above are its last lines, 'docker compose --project-name $project logs' has them all"
