@@ -17,6 +17,7 @@ class Field:
 
     def __init__(self, name: str, label: str, tag: str) -> None:
         self.name = name
+        self._options: dict[str, Text] = {}
         with box("field") as self._root:
             self.control = ui.element(tag).mark(f"field-{name}")
             error_id = f"{self.control.html_id}-error"
@@ -35,15 +36,17 @@ class Field:
         return self
 
     def offer(self, choices: Iterable[tuple[str, str]]) -> None:
-        """Replace the options of a choice field; equal ones stay as they are, with what is chosen."""
-        wanted = list(choices)
-        if wanted == getattr(self, "_choices", None):
-            return
-        self._choices = wanted
-        self.control.clear()
-        with self.control:
-            for value, text in wanted:
-                Text(text, tag="option").props["value"] = value
+        """Change the options of a choice field to these; one that stays is not touched, so a choice survives."""
+        wanted = dict(choices)
+        for value in self._options.keys() - wanted.keys():
+            self._options.pop(value).delete()
+        for index, (value, text) in enumerate(wanted.items()):
+            if value in self._options:
+                continue
+            with self.control:
+                option = self._options[value] = Text(text, tag="option")
+            option.props["value"] = value
+            option.move(target_index=index)
 
     def complain(self, message: str) -> None:
         """Show what is wrong with the value; an empty message takes it away."""

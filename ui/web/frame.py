@@ -9,7 +9,7 @@ from nicegui import ui
 
 from .feed import Changes, Feed
 from .health import Health, PartHealth
-from .parts import SignOut, Text, box, icon
+from .parts import SignOut, Text, ThemeToggle, box
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("base", "widgets", "icons", "frame", "fleet", "instance")
@@ -19,11 +19,15 @@ def head_html(assets: str) -> str:
     """Return what every page has in its ``<head>``; our own constant text, nothing else may get in."""
     links = "".join(f'<link rel="stylesheet" href="{assets}/{name}.css">' for name in STYLES)
     fonts = f'<link rel="preload" href="{assets}/fonts/geist.woff2" as="font" type="font/woff2" crossorigin>'
-    return f'<script src="{assets}/theme.js"></script>{fonts}{links}'
+    scripts = "".join(f'<script src="{assets}/{name}.js"></script>' for name in ("reload", "theme"))
+    return f"{scripts}{fonts}{links}"
 
 
 def header(feed: Feed) -> None:
     """Put the bar at the top of the page."""
+    # NiceGUI wraps the content in Quasar's page, a <main> around everything; ours begins below the bar.
+    if (slot := ui.context.client.content.parent_slot) is not None:
+        slot.parent.props["role"] = "none"
     with box("bar", "header"):
         with ui.element("a").classes("brand") as brand:
             brand.props["href"] = "/"
@@ -31,11 +35,7 @@ def header(feed: Feed) -> None:
             Text("cc-orchestrator")
         with box("bar-end"):
             lamps = {name: _Lamp(name.capitalize()) for name in ("controller", "engine")}
-            toggle = ui.element("button").classes("button quiet square theme-toggle")
-            toggle.props.update({"type": "button", "data-theme-toggle": "", "aria-label": "Theme"})
-            with toggle:
-                for choice in ("auto", "light", "dark"):
-                    icon(choice, f"when-{choice}")
+            ThemeToggle()
             SignOut()
 
     def show(health: Health) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from api.client import ApiError, ServerUnavailable
 from controller.resources import PermissionMode
 
+from . import frame
 from .commands import Commands, sentence
 from .feed import Feed
 from .fields import Choices, Field, choice_field, text_area, text_field
@@ -70,7 +71,7 @@ def field_errors(errors: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 class NewInstanceDialog:
-    """Built once per page; its repositories are read again whenever it opens."""
+    """Built once per page; a repository registered meanwhile appears in it."""
 
     def __init__(self, feed: Feed, commands: Commands) -> None:
         self._feed = feed
@@ -90,20 +91,24 @@ class NewInstanceDialog:
                     self._sentence = Text("")
                 with box("modal-actions"):
                     Button("Cancel", on_click=self._modal.close)
-                    self._submit = Button("Create instance", kind="primary").mark("create")
+                    Button("Create instance", kind="primary").mark("create")
+        self._offer_repositories()
+        frame.follow(feed, lambda changes: self._offer_repositories() if changes.repositories else None)
 
     def open(self) -> None:
-        """Show the dialog with the repositories known now."""
-        repositories = sorted(self._feed.repositories.values(), key=lambda repository: repository.metadata.name)
-        self._form.set_visibility(bool(repositories))
-        self._hint.set_visibility(not repositories)
-        self._fields["repository"].offer([(r.metadata.name, r.metadata.name) for r in repositories])
+        """Show the dialog."""
         self._show_errors({}, [])
         self._modal.open()
 
+    def _offer_repositories(self) -> None:
+        names = sorted(self._feed.repositories)
+        self._form.set_visibility(bool(names))
+        self._hint.set_visibility(not names)
+        self._fields["repository"].offer([(name, name) for name in names])
+
     def _build_hint(self) -> None:
         with box("no-repository") as self._hint:
-            Text("No repository is registered yet. Type this in one of yours, then open this dialog again:", tag="p")
+            Text("No repository is registered yet. Type this in one of yours:", tag="p")
             Copyable("cco init", "cco init")
             with box("modal-actions"):
                 Button("Close", on_click=self._modal.close)

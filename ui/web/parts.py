@@ -1,4 +1,4 @@
-"""The elements the pages are made of: native HTML with our own style, and eight small Vue components.
+"""The elements the pages are made of: native HTML with our own style, and nine small Vue components.
 
 NiceGUI's stock inputs, dialogs and links carry Vue templates that are compiled in the browser, which needs
 ``unsafe-eval`` in the page's content security policy. These do not, so the policy (:mod:`.policy`) forbids it.
@@ -210,6 +210,10 @@ class SearchBox(ui.element, component="components/search_box.js"):
     def clear_text(self) -> None:
         """Empty the field."""
         self.props["clears"] += 1
+
+
+class ThemeToggle(ui.element, component="components/theme_toggle.js"):
+    """A button that goes round automatic, light and dark."""
 
 
 class SignOut(ui.element, component="components/sign_out.js"):

@@ -17,7 +17,6 @@ export default {
       this.$refs.button.setAttribute("aria-expanded", open);
       if (!open) return;
       this.place();
-      this.$refs.list.querySelector("button")?.focus();
     },
     move(event) {
       const buttons = [...this.$refs.list.querySelectorAll("button")];
@@ -41,10 +40,17 @@ export default {
     window.removeEventListener("scroll", this.shut);
   },
   render() {
-    const items = this.items.map(({ id, text, icon, tone }) =>
+    const items = this.items.map(({ id, text, icon, tone }, index) =>
       h(
         "button",
-        { type: "button", role: "menuitem", key: id, class: `menu-item ${tone || ""}`, onClick: () => this.pick(id) },
+        {
+          type: "button",
+          role: "menuitem",
+          key: id,
+          class: `menu-item ${tone || ""}`,
+          autofocus: index === 0, // what an opening popover gives the focus to
+          onClick: () => this.pick(id),
+        },
         [h("span", { class: `icon icon-${icon}`, "aria-hidden": "true" }), text],
       ),
     );

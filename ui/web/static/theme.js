@@ -5,12 +5,12 @@
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
 
-  function read() {
+  function remembered() {
     try {
       const choice = localStorage.getItem(KEY);
       return CHOICES.includes(choice) ? choice : "auto";
     } catch {
-      return "auto"; // storage may be forbidden; the toggle then lasts until the page is left
+      return "auto"; // storage may be forbidden; a choice then lasts until the page is left
     }
   }
 
@@ -18,26 +18,24 @@
     const dark = choice === "dark" || (choice === "auto" && system.matches);
     root.dataset.theme = dark ? "dark" : "light";
     root.dataset.themeChoice = choice;
-    document.querySelectorAll("[data-theme-toggle]").forEach(describe);
+    window.dispatchEvent(new CustomEvent("cco-theme", { detail: choice }));
   }
 
-  function describe(button) {
-    const text = `Theme: ${root.dataset.themeChoice}`;
-    button.title = text;
-    button.setAttribute("aria-label", text);
-  }
-
-  apply(read());
+  window.ccoTheme = {
+    get choice() {
+      return root.dataset.themeChoice;
+    },
+    next() {
+      const choice = CHOICES[(CHOICES.indexOf(root.dataset.themeChoice) + 1) % CHOICES.length];
+      try {
+        localStorage.setItem(KEY, choice);
+      } catch {
+        // not remembered, still applied
+      }
+      apply(choice);
+    },
+  };
+  apply(remembered());
   system.addEventListener("change", () => apply(root.dataset.themeChoice));
-  window.addEventListener("storage", (event) => event.key === KEY && apply(read()));
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest?.("[data-theme-toggle]")) return;
-    const next = CHOICES[(CHOICES.indexOf(root.dataset.themeChoice) + 1) % CHOICES.length];
-    try {
-      localStorage.setItem(KEY, next);
-    } catch {
-      // not remembered, still applied
-    }
-    apply(next);
-  });
+  window.addEventListener("storage", (event) => event.key === KEY && apply(remembered()));
 })();
