@@ -95,6 +95,8 @@ class Subscriber:
             return  # the loop has ended, and the watch with it
 
     def _take(self, frames: Sequence[Frame], position: int) -> None:
+        if self.lost:
+            return
         self._frames.extend(f for f in frames if f.kind in self._kinds and f.revision > self.position)
         self.position = max(self.position, position)
         if len(self._frames) > MAX_QUEUED:

@@ -14,6 +14,7 @@ from .wire import FieldError, Problem
 
 ATTEMPTS: Final = 3
 PAUSE_SECONDS: Final = 0.1
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class ClientError(Exception):
@@ -52,8 +53,15 @@ class Transport:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         try:
+            url = httpx.URL(self.base_url)
             self._http = httpx.Client(
-                base_url=self.base_url, headers=headers, transport=transport, timeout=timeout, follow_redirects=False
+                base_url=url,
+                headers=headers,
+                transport=transport,
+                timeout=timeout,
+                follow_redirects=False,
+                verify=url.scheme != "http",  # loading certificates nobody will look at takes longer than a request
+                trust_env=url.host not in _LOOPBACK,  # a proxy cannot reach this machine for us
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise ServerUnavailable(f"{base_url!r} is not the address of a server: {error}") from None

@@ -57,8 +57,7 @@ def _prepare(path: Path) -> Database:
     except BaseException:
         database.close()
         raise
-    create_private(_marker(path))
-    _marker(path).write_text(identity + "\n", encoding="ascii")
+    _remember(_marker(path), identity)
     return database
 
 
@@ -124,6 +123,12 @@ def _ensure_installation(connection: Connection) -> str:
 def _marker(path: Path) -> Path:
     """Remembers that the database existed, so that a vanished file is not mistaken for a first start."""
     return path.with_name(f"{path.name}.id")
+
+
+def _remember(marker: Path, identity: str) -> None:
+    create_private(marker)
+    if marker.read_text(encoding="utf-8", errors="replace").strip() != identity:
+        marker.write_text(identity + "\n", encoding="ascii")
 
 
 def _ensure_file(path: Path) -> None:

@@ -1,13 +1,16 @@
-"""A synchronous way into an ASGI application, for clients that think they speak HTTP. No streams: those need a server."""
+"""A synchronous way into an ASGI application, for clients that think they speak HTTP; streams need a server."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.types import ASGIApp
+
+Result = TypeVar("Result")
 
 
 class InProcess(httpx.BaseTransport):
@@ -31,9 +34,13 @@ class InProcess(httpx.BaseTransport):
         self._portal = None
         self._starting.__exit__(kind, error, trace)
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def call(self, function: Callable[..., Awaitable[Result]], *args: object) -> Result:
+        """Run a coroutine where the application runs."""
         assert self._portal is not None, "not entered, or left"
-        return self._portal.call(self._send, request)
+        return self._portal.call(function, *args)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.call(self._send, request)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())

@@ -13,20 +13,21 @@ from controller.resources import EventType, InputState, Instance, Kind
 from controller.settings import Settings
 from controller.store import Store
 from controller.streams import Streams, StreamServer
+from support.api_world import instance_body, repository_body
 
 
 @pytest.fixture
-def web(http: httpx.Client, bodies: Any, shop: str) -> str:
+def web(http: httpx.Client, shop: str) -> str:
     del shop
-    uid: str = http.post("/api/instances", json=bodies.instance()).json()["metadata"]["uid"]
+    uid: str = http.post("/api/instances", json=instance_body()).json()["metadata"]["uid"]
     return uid
 
 
-def test_repositories_are_registered_changed_and_forgotten(http: httpx.Client, bodies: Any, store: Store) -> None:
-    made = http.post("/api/repositories", json=bodies.repository(defaults={"model": "opus"}))
+def test_repositories_are_registered_changed_and_forgotten(http: httpx.Client, store: Store) -> None:
+    made = http.post("/api/repositories", json=repository_body(defaults={"model": "opus"}))
     assert made.status_code == 201
     assert http.get("/api/repositories/shop").json() == made.json()
-    changed = http.put("/api/repositories/shop", json=bodies.repository(base_branch="main"))
+    changed = http.put("/api/repositories/shop", json=repository_body(base_branch="main"))
     assert changed.json()["changed_fields"] == ["spec.base_branch", "spec.defaults.model"]
     patched = http.patch(
         "/api/repositories/shop", json={"spec": {"base_branch": None}, "metadata": {"labels": {"a": "b"}}}
@@ -36,31 +37,31 @@ def test_repositories_are_registered_changed_and_forgotten(http: httpx.Client, b
     gone = http.delete("/api/repositories/shop")
     assert gone.status_code == 202
     assert store.repositories.get("shop").metadata.deletion_requested_at is not None
-    again = http.put("/api/repositories/new", json=bodies.repository("new"))
+    again = http.put("/api/repositories/new", json=repository_body("new"))
     assert (again.status_code, again.json()["action"]) == (201, "created")
 
 
-def test_a_repository_that_goes_takes_no_new_instances(http: httpx.Client, bodies: Any, shop: str) -> None:
+def test_a_repository_that_goes_takes_no_new_instances(http: httpx.Client, shop: str) -> None:
     http.delete(f"/api/repositories/shop?uid={shop}")
-    refused = http.post("/api/instances", json=bodies.instance())
+    refused = http.post("/api/instances", json=instance_body())
     assert (refused.status_code, refused.json()["reason"]) == (409, "BeingDeleted")
 
 
 @pytest.mark.usefixtures("web")
-def test_a_repository_in_use_stays_where_it_is(http: httpx.Client, bodies: Any) -> None:
+def test_a_repository_in_use_stays_where_it_is(http: httpx.Client) -> None:
     refused = http.delete("/api/repositories/shop")
     assert (refused.status_code, refused.json()["reason"]) == (409, "RepositoryInUse")
     assert "web" in refused.json()["detail"]
     for moved in (
-        http.put("/api/repositories/shop", json=bodies.repository(path="/elsewhere")),
+        http.put("/api/repositories/shop", json=repository_body(path="/elsewhere")),
         http.patch("/api/repositories/shop", json={"spec": {"path": "/elsewhere"}}),
     ):
         assert (moved.status_code, moved.json()["reason"]) == (422, "Immutable")
     assert http.delete("/api/repositories/none").status_code == 404
 
 
-def test_a_wrong_path_is_named(http: httpx.Client, bodies: Any) -> None:
-    refused = http.post("/api/repositories", json=bodies.repository(path="../x"))
+def test_a_wrong_path_is_named(http: httpx.Client) -> None:
+    refused = http.post("/api/repositories", json=repository_body(path="../x"))
     assert refused.json()["errors"][0]["field"] == "spec.path"
     patched = http.patch("/api/repositories/none", json={"spec": {"path": "x"}})
     assert patched.status_code == 404
