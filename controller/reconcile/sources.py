@@ -113,11 +113,18 @@ class RuntimeSource:
         """See :class:`~controller.reconcile.loop.Source`."""
         for hint in self.runtime.watch(stop):
             if isinstance(hint, Resync):
-                self.runtime.prepare()
+                self._prepare()
             found = self.names() if isinstance(hint, Resync) else (self.name_of(hint),)
             for name in found:
                 if name is not None:
                     queue.add(Request(name))
+
+    def _prepare(self) -> None:
+        """Prepare the runtime; what is in the way of that, the passes will meet and report."""
+        try:
+            self.runtime.prepare()
+        except CcoError as error:
+            logger.warning("runtime not prepared", extra={"cco_reason": error.reason, "cco_error": error.message})
 
 
 @dataclass(frozen=True, slots=True)
