@@ -23,6 +23,7 @@ from .private import Seed
 from .record import Record, StatePaths
 from .refs import Move
 from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
+from .safe_files import missing_above
 from .snapshot import working_commit
 from .types import Presence, WorkspaceRef
 
@@ -90,7 +91,7 @@ def create(ref: WorkspaceRef) -> None:
         fresh = not memory.complete
         if fresh or worktree.is_empty(ref.worktree) or not os.path.isfile(os.path.join(registration.admin, "index")):
             _fill(repository, ref, registration.admin, start)
-        if _make_private(repository, ref, start, registration.admin, fresh=fresh):
+        if _make_private(repository, ref, start, registration.admin, fresh=fresh) or fresh:
             memory = replace(memory, collected=_nothing_new(ref))
         record.save(paths, replace(memory, complete=True, admin=registration.id))
 
@@ -209,6 +210,9 @@ def _remember(paths: StatePaths, ref: WorkspaceRef, found: Found, start: Start) 
         branch=ref.branch,
         worktree=ref.worktree,
         base_commit=start.commit,
+        # A worktree of ours that we have forgotten was complete once: our memory is written first.
+        complete=found.registration is not None,
+        made=missing_above(ref.worktree),
     )
     record.save(paths, memory)
     return memory
@@ -235,8 +239,7 @@ def _register(
     if registration is not None:
         registration = worktree.mend(repository, ref, registration, memory)
     if registration is None:
-        registration, made = worktree.add(repository, ref, lock_fd)
-        memory = replace(memory, made=(*memory.made, *made))
+        registration = worktree.add(repository, ref, lock_fd)
     memory = replace(memory, admin=registration.id)
     record.save(StatePaths.of(ref), memory)
     return memory, registration

@@ -28,7 +28,7 @@ class Record:
         admin: name of the worktree's folder below the repository's ``worktrees``; ``None`` until it is known.
         complete: everything was there once; from then on files in the worktree are somebody's work.
         removing: the worktree is being moved out of the way to be removed.
-        made: folders above the worktree that did not exist before, outermost first.
+        made: folders above the worktree that did not exist before; they go with the last worktree in them.
         index_behind: the branch was moved to this commit and the worktree's index must follow.
         collected: fingerprint of the agent's refs that were brought home last.
     """

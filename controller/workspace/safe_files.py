@@ -93,20 +93,25 @@ def list_directory(dir_fd: int) -> list[os.DirEntry[str]]:
         return list(entries)
 
 
-def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) -> list[str]:
-    """Make a folder and its missing parents for ``owner``; returns those that were made, outermost first.
+def missing_above(path: str) -> tuple[str, ...]:
+    """Return the folders above ``path`` that do not exist, outermost first."""
+    missing: list[str] = []
+    parent = os.path.dirname(path)
+    while not os.path.isdir(parent):
+        missing.insert(0, parent)
+        parent = os.path.dirname(parent)
+    return tuple(missing)
+
+
+def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) -> None:
+    """Make a folder and its missing parents for ``owner``; one that exists and is empty changes hands too.
 
     The part that exists is the user's and may contain links; nothing is made through a link planted meanwhile.
     """
-    missing: list[str] = []
-    existing = path
-    while not os.path.isdir(existing):
-        missing.append(os.path.basename(existing))
-        existing = os.path.dirname(existing)
-    made: list[str] = []
-    fd = os.open(existing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    missing = missing_above(os.path.join(path, "x"))
+    fd = os.open(os.path.dirname(missing[0]) if missing else path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for name in reversed(missing):
+        for name in map(os.path.basename, missing):
             try:
                 os.mkdir(name, mode, dir_fd=fd)
                 new = True
@@ -115,14 +120,12 @@ def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) ->
             inner = os.open(name, _DIRECTORY, dir_fd=fd)
             os.close(fd)
             fd = inner
-            existing = os.path.join(existing, name)
-            if new:
-                made.append(existing)
-                if os.geteuid() == 0:
-                    os.fchown(fd, *owner)
+            if new and os.geteuid() == 0:
+                os.fchown(fd, *owner)
+        if not missing and os.geteuid() == 0 and not os.listdir(fd):
+            os.fchown(fd, *owner)  # we were killed between making and giving it away
     finally:
         os.close(fd)
-    return made
 
 
 def write_file(path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:

@@ -116,12 +116,12 @@ def is_unused(path: str) -> bool:
     return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
 
 
-def add(repository: Repository, ref: WorkspaceRef, lock_fd: int) -> tuple[Registration, tuple[str, ...]]:
-    """Register the worktree, without files yet; returns it and the folders made above it.
+def add(repository: Repository, ref: WorkspaceRef, lock_fd: int) -> Registration:
+    """Register the worktree, without files yet.
 
     The caller holds the repository's lock; git inherits it, so that it stays held should we be killed.
     """
-    made = make_directories(ref.worktree, repository.owner)
+    make_directories(ref.worktree, repository.owner)
     reason = lock_reason(ref.instance, ref.uid)
     arguments = ("--no-checkout", "--lock", "--reason", reason, "--end-of-options", ref.worktree, ref.branch)
     try:
@@ -133,7 +133,7 @@ def add(repository: Repository, ref: WorkspaceRef, lock_fd: int) -> tuple[Regist
     found = find_ours(registrations(repository), ref, None)
     if found is None:
         raise GitFailed(f"git worktree add made nothing at {ref.worktree}", "")
-    return found, tuple(path for path in made if path != ref.worktree)
+    return found
 
 
 def checked_out_elsewhere(ref: WorkspaceRef, where: str) -> Terminal:

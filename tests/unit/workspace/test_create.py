@@ -317,11 +317,12 @@ def test_unlocked_worktree_is_still_ours_and_people_may_lock_their_own(world: Gi
 def test_lost_state_directory_leaves_the_worktree_recognisable(world: GitWorld) -> None:
     ref = world.made()
     world.agent_writes(ref, "new.txt", "kept")
+    world.agent_writes(ref, "README.md", "changed")
     start = world.user("rev-parse", "main")
     Path(ref.private).parent.rename(world.base / "lost")
     assert presence(world, ref) is Presence.BROKEN
     world.create(ref)
-    assert (Path(ref.worktree) / "new.txt").read_text() == "kept"
+    assert world.agent(ref, "status", "--porcelain").splitlines() == [" M README.md", "?? new.txt"]
     assert world.workspaces.inspect(ref).base_commit == start
 
 
