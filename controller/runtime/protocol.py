@@ -1,6 +1,6 @@
 """The one seam between the loop and whatever runs the workloads.
 
-The loop knows only this module. ``docker.py`` implements it for Docker; the contract suite
+The loop knows only this module. ``docker/`` implements it for Docker; the contract suite
 ``tests/contracts/runtime.py`` is run against every implementation and against the fake.
 
 Every verb is idempotent ("already so" is success) and is keyed by the instance's uid, which is also the
@@ -151,11 +151,17 @@ class Runtime(Protocol):
 
         Raises:
             Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
+            Retryable: ``MountSourceMissing``: a source is not there (now).
             Conflict: ``NameConflict``: the name is taken by something that is not ours.
         """
 
     def start(self, uid: str, attempt: int) -> None:
-        """Start or start again; starting a running one is success; a paused one is resumed."""
+        """Start or start again; starting a running one is success; a paused one is resumed.
+
+        Raises:
+            Retryable: ``WorkloadNotFound``: there is no such attempt; ``MountSourceMissing``.
+            Terminal: ``InvalidWorkload``.
+        """
 
     def stop(self, uid: str, *, grace: float) -> None:
         """Ask every workload of the uid to end, and kill it after ``grace`` seconds."""
@@ -164,16 +170,29 @@ class Runtime(Protocol):
         """Remove every workload of the uid, running or not; HOME stays."""
 
     def remove_home(self, uid: str, name: str) -> None:
-        """Remove the HOME that outlives workloads; refuses one that does not carry the uid."""
+        """Remove the HOME that outlives workloads.
+
+        Raises:
+            Conflict: ``NameConflict``: it does not carry the uid.
+            Retryable: ``HomeInUse``: remove the workloads first.
+        """
 
     def update(self, uid: str, limits: Limits) -> None:
-        """Apply limits to the running workload at once."""
+        """Apply limits to the uid's workloads, to a running one at once; equal limits change nothing.
+
+        Raises:
+            Terminal: ``InvalidLimits``.
+        """
 
     def image_id(self, image: str) -> str | None:
         """Return the identifier of a local image, or ``None`` when it is surely not there."""
 
     def exec(self, uid: str, argv: Sequence[str], *, timeout: float) -> ExecResult:
-        """Run a short command inside; for people's requests, never on a timer (an exec costs 40 ms of CPU)."""
+        """Run a short command inside; for people's requests, never on a timer (an exec costs 40 ms of CPU).
+
+        Raises:
+            Retryable: ``WorkloadNotRunning``; ``ExecTimeout``: it was killed.
+        """
 
     def attach(self, uid: str, argv: Sequence[str], *, columns: int, rows: int) -> AbstractContextManager[AttachStream]:
         """Run an interactive command inside and return its terminal."""

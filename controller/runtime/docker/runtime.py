@@ -143,8 +143,8 @@ class DockerRuntime:
         """
         if self._has(spec):
             return
-        home = home_name(self._prefix, spec.name, spec.uid)
-        fresh = not self._home_is_there(home, spec.uid)
+        # A volume of that name would be mounted whoever made it; an absent one is made by the create.
+        self._home_is_there(home_name(self._prefix, spec.name, spec.uid), spec.uid)
         name = container_name(self._prefix, spec.name, spec.attempt)
         body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
         try:
@@ -153,8 +153,6 @@ class DockerRuntime:
         except Refused as refused:
             if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
                 return
-            if fresh:
-                self._discard_home(home)
             raise explain_create(refused, spec, name) from refused.__cause__
         logger.info("created the container", extra={"cco_instance": spec.name, "cco_container": name})
         for warning in created.json().get("Warnings") or ():
@@ -196,14 +194,6 @@ class DockerRuntime:
                 f"rename the instance, or look into the volume and remove it ('docker volume rm {home}')",
             )
         return True
-
-    def _discard_home(self, home: str) -> None:
-        """Remove a HOME that came into being in a create that failed; nothing was ever in it."""
-        try:
-            with self._engine.call(f"remove the volume {home!r}") as client:
-                client.remove_volume(home)
-        except (Refused, Failed):
-            logger.debug("no volume was left behind", extra={"cco_volume": home})
 
     def start(self, uid: str, attempt: int) -> None:
         """Start the container, at most four at a time; see the protocol.
@@ -249,13 +239,14 @@ class DockerRuntime:
                 client.start(container)
 
     def stop(self, uid: str, *, grace: float) -> None:
-        """Stop the uid's containers; each gets SIGTERM, and SIGKILL after ``grace`` seconds, rounded up."""
+        """Stop the uid's containers; each gets SIGTERM, and SIGKILL after ``grace`` seconds, rounded up.
+
+        The engine resumes a paused one for it.
+        """
         for container in self._find(uid):
             if container["State"] not in _ALIVE:
                 continue
             with _gone_is_done(), self._engine.call("stop the container") as client:
-                if container["State"] == "paused":  # it could not hear the polite signal
-                    client.unpause(container["Id"])
                 client.stop(container["Id"], timeout=math.ceil(grace))
 
     def remove(self, uid: str) -> None:

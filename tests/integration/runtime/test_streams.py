@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 import time
 
@@ -88,6 +90,19 @@ def test_a_program_that_ends_ends_its_terminal(world: DockerWorld, spec: Workloa
         assert read_line(terminal) == b"bye"
         assert terminal.read() == b""
         terminal.resize(100, 30)
+
+
+def test_the_attach_command_works_in_a_persons_terminal(world: DockerWorld, spec: WorkloadSpec) -> None:
+    ours, theirs = os.openpty()
+    argv = world.runtime.attach_argv(spec.uid, ["sh", "-c", "test -t 0 && echo terminal $CCO_INSTANCE"])
+    process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs)
+    try:
+        assert process.wait(20) == 0
+        assert os.read(ours, 1000) == b"terminal web\r\n"
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_a_terminal_on_a_container_that_goes_away_ends(world: DockerWorld, spec: WorkloadSpec) -> None:
