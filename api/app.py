@@ -78,7 +78,7 @@ def create_app(
     app.add_api_route(
         "/api/{path:path}", _nothing_here, methods=list(METHODS), response_model=None, include_in_schema=False
     )
-    documented.install(app)
+    documented.install(app, auth.cookie_name)
     app.add_middleware(Gate, auth=auth, allowed_hosts=settings.allowed_hosts, public={"/login", *public})
     return app
 

@@ -98,7 +98,10 @@ class Gate:
                 f"this server is not known as {host[:100]!r}, only as {names}: add the name to CCO_ALLOWED_HOSTS",
             )
         if method == "TRACE":
-            return problems.respond(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", "TRACE is not served")
+            allow = {"Allow": "DELETE, GET, HEAD, PATCH, POST, PUT"}
+            return problems.respond(
+                HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", "TRACE is not served", headers=allow
+            )
         changes = scope["type"] == "websocket" or method not in SAFE_METHODS
         origin = headers.get("origin")
         if changes and origin is not None and origin.lower().partition("://")[2] != host:

@@ -24,7 +24,7 @@ def problems(*statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "model": Problem} for status in statuses}
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, session_cookie: str) -> None:
     """Make ``app.openapi()`` tell the truth."""
 
     def openapi() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def install(app: FastAPI) -> None:
                 for method, operation in operations.items():
                     if method in _METHODS:
                         _complete(path, operation)
-            _complete_components(schema)
+            _complete_components(schema, session_cookie)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -52,7 +52,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     operation["security"] = [] if path in OPEN else [{"token": []}, {"session": []}]
 
 
-def _complete_components(schema: dict[str, Any]) -> None:
+def _complete_components(schema: dict[str, Any], session_cookie: str) -> None:
     components: dict[str, Any] = schema.setdefault("components", {})
     schemas: dict[str, Any] = components.setdefault("schemas", {})
     for generated in ("HTTPValidationError", "ValidationError"):
@@ -62,7 +62,7 @@ def _complete_components(schema: dict[str, Any]) -> None:
     schemas["Problem"] = problem
     components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "The file `token` of the state directory."},
-        "session": {"type": "apiKey", "in": "cookie", "name": "cco_session_…", "description": "Made by POST /login."},
+        "session": {"type": "apiKey", "in": "cookie", "name": session_cookie, "description": "Made by POST /login."},
     }
 
 
