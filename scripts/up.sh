@@ -32,7 +32,9 @@ cc-orchestrator is running. Dashboard: $(dashboard)
 Declare a first instance in a repository of yours (anywhere below $CCO_ROOT):
 
   cd YOUR-REPOSITORY && $PWD/.venv/bin/cco init
-  $PWD/.venv/bin/cco instance spawn first --branch first-instance --prompt "Say what this repository is about." --wait
+  $PWD/.venv/bin/cco instance spawn first --branch first-instance --permission-mode bypassPermissions \\
+    --prompt "Write a short greeting into hello.txt and commit it." --wait
 
+(With bypassPermissions it asks nothing: its container, which sees this one branch, is the limit. Without, it asks in its terminal.)
 Stop the system, losing nothing: make down
 TEXT
