@@ -15,7 +15,7 @@ fi
 # The containers of the instances of this system, and only of this one: each has its folder below the state directory mounted.
 instances() {
   docker ps --quiet --no-trunc "$@" --filter label=cc-orchestrator.installation |
-    xargs --no-run-if-empty docker inspect --format '{{.Id}}{{range .Mounts}} {{.Source}}{{end}}' |
+    xargs --no-run-if-empty docker inspect --format '{{.Id}}{{range .Mounts}} {{.Source}}{{end}}' 2>/dev/null |
     awk -v folder="$CCO_STATE_DIR/instances/" 'index($0, " " folder) { print $1 }'
 }
 
