@@ -46,7 +46,8 @@ class Installation:
 
     def __init__(self, directory: Path) -> None:
         self.world = World(directory)
-        self.resting = False
+        self._resting = False
+        self._one_pass = threading.Lock()
         self._stop = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -60,6 +61,15 @@ class Installation:
             threading.Thread(target=self._serve, name="api"),
             threading.Thread(target=self._reconcile, name="loop"),
         ]
+
+    @property
+    def resting(self) -> bool:
+        return self._resting
+
+    @resting.setter
+    def resting(self, value: bool) -> None:
+        with self._one_pass:  # a pass that runs is waited for
+            self._resting = value
 
     @property
     def settings(self) -> Settings:
@@ -82,9 +92,10 @@ class Installation:
     ) -> None:
         self._stop.set()
         self._server.should_exit = True
+        self._server.force_exit = True
+        self.stop_streams()
         for thread in self._threads:
             thread.join(LONGEST_SECONDS)
-        self.stop_streams()
         self._link.close()
         self._socket.close()
         self.world.close()
@@ -117,15 +128,18 @@ class Installation:
     def _reconcile(self) -> None:
         while not self._stop.is_set():
             self.store.wait(self.store.revision(), 0.02)
-            if self.resting:
-                continue
-            self.world.now = datetime.now(UTC)
-            for repository in self.store.repositories.list():
-                self.world.repository_reconciler().reconcile(Request(repository.metadata.name))
-            for instance in self.store.instances.list():
-                for _ in range(PASSES):
-                    if self.world.one_pass(instance.metadata.name) != 0.0:
-                        break
+            with self._one_pass:
+                if not self._resting:
+                    self._look_at_everything()
+
+    def _look_at_everything(self) -> None:
+        self.world.now = datetime.now(UTC)
+        for repository in self.store.repositories.list():
+            self.world.repository_reconciler().reconcile(Request(repository.metadata.name))
+        for instance in self.store.instances.list():
+            for _ in range(PASSES):
+                if self.world.one_pass(instance.metadata.name) != 0.0:
+                    break
 
     def _preview(self, instance: Instance) -> Plan:
         reconciler = self.world.reconciler()

@@ -32,13 +32,18 @@ Verdict = TypeVar("Verdict")
 class Changes:
     """What ``Client.watch`` yields, read by a thread with a client of its own, so that a deadline can be kept.
 
+    ``resource_version`` is where to begin; without it the first thing is a ``Resync``.
+
     A context manager. The thread ends within about a second of leaving and closes its client itself; nobody waits
     for it.
     """
 
-    def __init__(self, connect: Callable[[], Client], kinds: Collection[WatchKind]) -> None:
+    def __init__(
+        self, connect: Callable[[], Client], kinds: Collection[WatchKind], resource_version: int | None = None
+    ) -> None:
         self._connect = connect
         self._kinds = kinds
+        self._begin = resource_version
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[WatchEvent | Resync | Exception] = queue.SimpleQueue()
 
@@ -75,7 +80,7 @@ class Changes:
     def _read(self) -> None:
         try:
             with self._connect() as client:
-                for item in client.watch(kinds=self._kinds, stop=self._stop):
+                for item in client.watch(self._begin, self._kinds, self._stop):
                     self._queue.put(item)
         except Exception as error:  # noqa: BLE001  # it is raised again by the thread that waits
             self._queue.put(error)

@@ -47,7 +47,7 @@ def test_restart_survives_other_writers(installation: Installation, cco: Cco, sh
 
     def scribble() -> None:
         number = 0
-        while not stop.wait(0.03):
+        while not stop.wait(0.1):
             number += 1
             installation.store.instances.update_spec("web", installation.world.get("web").spec, {"n": str(number)})
 

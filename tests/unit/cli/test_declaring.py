@@ -129,28 +129,26 @@ def test_spawn_prints_what_was_asked_for(installation: Installation, cco: Cco, s
     assert "cco why other" in cco.ok("spawn", "other", "--no-wait")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "phrase"),
-    [
-        (["Web"], ExitCode.INVALID, "NAME: 'Web' is not a valid name"),
-        (["web", "--memory", "lots"], ExitCode.INVALID, "--memory: 'lots' is not an amount of memory"),
-        (["web", "--cpus", "0"], ExitCode.INVALID, "--cpus: 0.0 is not a number of CPUs"),
-        (["web", "-b", "a..b"], ExitCode.INVALID, "--branch: 'a..b' is not a branch name"),
-        (["web", "--env", "PATH=x"], ExitCode.INVALID, "'PATH' is reserved"),
-        (["web", "--arg", "--model"], ExitCode.INVALID, "--arg: '--model' cannot be an extra argument"),
-        (["web", "--repository", "shp"], ExitCode.INVALID, "did you mean 'shop'?"),
-        (["web", "--env", "NOT_SET_ANYWHERE"], ExitCode.USAGE, "NOT_SET_ANYWHERE is not set here"),
-        (["web", "--label", "team"], ExitCode.USAGE, "'team' is not K=V"),
-        (["web", "-p", "x", "--prompt-file", "y"], ExitCode.USAGE, "either as text or as a file"),
-        (["web", "-p", " "], ExitCode.USAGE, "the prompt is empty"),
-        (["web", "--prompt-file", "none.txt"], ExitCode.NOT_FOUND, "none.txt: there is no such file"),
-    ],
-)
-def test_spawn_refuses_with_option_value_and_way_out(
-    installation: Installation, cco: Cco, shop: Path, arguments: list[str], code: ExitCode, phrase: str
-) -> None:
+REFUSED: list[tuple[list[str], ExitCode, str]] = [
+    (["Web"], ExitCode.INVALID, "NAME: 'Web' is not a valid name"),
+    (["web", "--memory", "lots"], ExitCode.INVALID, "--memory: 'lots' is not an amount of memory"),
+    (["web", "--cpus", "0"], ExitCode.INVALID, "--cpus: 0.0 is not a number of CPUs"),
+    (["web", "-b", "a..b"], ExitCode.INVALID, "--branch: 'a..b' is not a branch name"),
+    (["web", "--env", "PATH=x"], ExitCode.INVALID, "'PATH' is reserved"),
+    (["web", "--arg", "--model"], ExitCode.INVALID, "--arg: '--model' cannot be an extra argument"),
+    (["web", "--repository", "shp"], ExitCode.INVALID, "did you mean 'shop'?"),
+    (["web", "--env", "NOT_SET_ANYWHERE"], ExitCode.USAGE, "NOT_SET_ANYWHERE is not set here"),
+    (["web", "--label", "team"], ExitCode.USAGE, "'team' is not K=V"),
+    (["web", "-p", "x", "--prompt-file", "y"], ExitCode.USAGE, "either as text or as a file"),
+    (["web", "-p", " "], ExitCode.USAGE, "the prompt is empty"),
+    (["web", "--prompt-file", "none.txt"], ExitCode.NOT_FOUND, "none.txt: there is no such file"),
+]
+
+
+def test_spawn_refuses_with_option_value_and_way_out(installation: Installation, cco: Cco, shop: Path) -> None:
     assert shop.is_dir()
-    assert phrase in cco.fails(code, "instance", "spawn", *arguments)
+    for arguments, code, phrase in REFUSED:
+        assert phrase in cco.fails(code, "instance", "spawn", *arguments), arguments
     assert installation.store.instances.names() == []
 
 

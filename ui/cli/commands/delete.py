@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from api.client import ApiError, Client
+from api.client import ApiError, Client, Resync
 from controller.resources import Instance, Repository, WorktreePolicy
 from controller.resources.explain import explain
 from ui.cli.exit_codes import ExitCode
@@ -25,10 +25,11 @@ from ui.cli.options import (
     timeout_option,
 )
 from ui.cli.rendering.table import Cell, pairs
-from ui.cli.waiting import TimedOutError, Wait, look, wait_for
+from ui.cli.waiting import Changes, TimedOutError, Wait, look, wait_for
 
 Timeout = Annotated[float, timeout_option("2m")]
 DEFAULT_SECONDS = 120.0
+REPLAY_SECONDS = 5.0
 
 
 def delete(
@@ -132,24 +133,29 @@ def _request(client: Client, target: Target) -> Thing:
 def _finish(cli: Invocation, client: Client, doomed: Sequence[_Doomed], timeout: float) -> list[_Doomed]:
     """Wait until all are gone; returns the empty rest."""
     for each in doomed:
-        newest = each.thing
-
-        def remember(thing: Thing | None) -> None:
-            nonlocal newest
-            newest = thing or newest
 
         def gone(thing: Thing | None, uid: str = each.thing.metadata.uid) -> bool | None:
             return thing is None or thing.metadata.uid != uid or None
 
         try:
-            wait_for(cli, client, Wait(each.target, gone, timeout, on_change=remember))
+            wait_for(cli, client, Wait(each.target, gone, timeout))
         except TimedOutError as error:
             raise _too_late(each.target, error.last, timeout) from None
         cli.out.line(f"{each.target} deleted")
-        if isinstance(newest, Instance):
-            lines = pairs(where_the_work_is(newest, each.repository), cli.out, indent=2)
+        if isinstance(each.thing, Instance):
+            lines = pairs(where_the_work_is(_last_words(cli, each.thing), each.repository), cli.out, indent=2)
             cli.out.line("\n".join(lines))
     return []
+
+
+def _last_words(cli: Invocation, instance: Instance) -> Instance:
+    """Return the instance as it was when it went: only then is its snapshot known. Asks for what was streamed."""
+    with Changes(cli.client, {"Instance"}, instance.metadata.resource_version) as changes:
+        while (change := changes.next(REPLAY_SECONDS)) is not None and not isinstance(change, Resync):
+            last = change.object
+            if isinstance(last, Instance) and last.metadata.uid == instance.metadata.uid and change.type == "DELETED":
+                return last
+    return instance
 
 
 def where_the_work_is(instance: Instance, repository: str | None) -> list[tuple[str, Cell | str]]:

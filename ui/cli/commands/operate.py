@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from ui.cli.options import NamesArgument, WaitOption, timeout_option
 Timeout = Annotated[float, timeout_option("3m")]
 DEFAULT_SECONDS = 180.0
 ATTEMPTS = 8
+PAUSE_SECONDS = 0.2
 """A change of ours may meet the controller's or another person's: read again, try again, but not for ever."""
 
 
@@ -84,6 +87,7 @@ def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any]
         except ApiError as error:
             if error.reason != "StaleWrite":
                 raise
+            time.sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311  # so that two who met do not meet again
     raise Failure(
         f"instance/{name} was changed by somebody else {ATTEMPTS} times in a row",
         hint=f"see who with 'cco events --for instance/{name}', then try again",
