@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from controller.errors import Terminal
@@ -94,7 +94,8 @@ class Quarantine:
                     os.makedirs(target, mode=0o700, exist_ok=True)
                     self._take(folder, name, os.path.join(target, name), self._inflates_to, fan_out + name)
         for name in have - theirs:
-            os.unlink(os.path.join(target, name))
+            with suppress(FileNotFoundError):  # a half-copied file of an earlier run has become a whole one
+                os.unlink(os.path.join(target, name))
 
     def _mirror_packs(self, objects: int) -> None:
         target = os.path.join(self._objects, "pack")

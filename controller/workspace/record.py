@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,7 +106,8 @@ def save(paths: StatePaths, record: Record) -> None:
 
 def forget(paths: StatePaths) -> None:
     """Remove the memory, last of all."""
-    try:
+    for name in os.listdir(paths.directory):
+        if name.startswith(".") and name.endswith(".new"):  # left by a write that was cut off
+            os.unlink(os.path.join(paths.directory, name))
+    with suppress(FileNotFoundError):
         os.unlink(paths.record)
-    except FileNotFoundError:
-        return

@@ -12,7 +12,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from controller.errors import Retryable
 
@@ -131,8 +131,10 @@ def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) ->
 def write_file(path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Replace a file atomically; its folder must exist and must not be a link."""
     name = os.path.basename(path)
-    temporary = f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
+    temporary = f".{name}.new"  # the caller holds the lock of what it writes: nobody else uses the name
     with open_directory(os.path.dirname(path)) as folder:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
         fd = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder
         )

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import CcoError
 from controller.workspace.types import Presence, Unsaved, WorkspaceRef
-from support.git_world import OWNERS, GitWorld, git_world
+from support.git_world import OWNERS, git_world
 
 _EFFECTS = {"subprocess.Popen", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.truncate"}
 
@@ -33,42 +32,34 @@ def killed_before(number: int, act: Callable[[], object]) -> bool:
         sys.addaudithook(count)
         try:
             act()
-        except CcoError:
-            os._exit(2)
-        except BaseException:
-            os._exit(3)
-        os._exit(0)
+        finally:
+            os._exit(0 if sys.exc_info() == (None, None, None) else 1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status in {0, 137}, f"effect {number}: status {status}"
     return status == 137
 
 
-def finished(world: GitWorld, ref: WorkspaceRef) -> dict[str, object]:
-    """What an undisturbed run leaves, without what differs by chance."""
-    return {
-        "presence": world.workspaces.inspect(ref).presence,
-        "refs": {name.replace(ref.uid, "UID") for name in world.refs()},
-        "worktrees": world.user("worktree", "list").count("\n"),
-        "files": sorted(str(path.relative_to(ref.worktree)) for path in Path(ref.worktree).rglob("*")),
-        "state": sorted(path.name for path in Path(ref.private).parent.iterdir()),
-        "status": world.agent(ref, "status", "--porcelain") if Path(ref.private).exists() else "",
-    }
-
-
-@pytest.fixture(scope="module")
-def undisturbed() -> dict[str, object]:
-    with git_world(OWNERS[-1]) as world:
-        return finished(world, world.made())
+def kill_at_every_point(act: Callable[[int], Callable[[], object]], then: Callable[[int], None]) -> int:
+    """Prepare, kill and check for each side effect until one run comes to its end; returns how many there were."""
+    number = 1
+    while killed_before(number, act(number)):
+        then(number)
+        number += 1
+    then(number)
+    return number
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_create_converges_from_every_point(owner: int, undisturbed: dict[str, object]) -> None:
-    number, died = 0, True
+def test_create_and_its_removal_converge(owner: int) -> None:
     with git_world(owner) as world:
-        while died:
-            number += 1
-            ref = world.ref(f"web-{number}", branch=f"web-{number}")
-            died = killed_before(number, lambda ref=ref: world.workspaces.create(ref))  # type: ignore[misc]  # bound now
+        refs: dict[int, WorkspaceRef] = {}
+
+        def create(number: int) -> Callable[[], None]:
+            ref = refs[number] = world.ref(f"web-{number}")
+            return lambda: world.workspaces.create(ref)
+
+        def converge(number: int) -> None:
+            ref = refs[number]
             assert world.workspaces.inspect(ref).presence is not Presence.FOREIGN, number
             world.create(ref)
             assert world.workspaces.inspect(ref).presence is Presence.READY, number
@@ -77,6 +68,76 @@ def test_create_converges_from_every_point(owner: int, undisturbed: dict[str, ob
             world.workspaces.remove(ref)
             assert not Path(ref.worktree).parent.exists(), number
             world.user("update-ref", "-d", f"refs/heads/{ref.branch}")
+
+        assert kill_at_every_point(create, converge) > 20
         assert world.refs() == {"refs/heads/main": world.user("rev-parse", "main")}
-    assert number > 20
-    assert undisturbed["presence"] is Presence.READY
+
+
+def test_collect_converges_and_loses_nothing() -> None:
+    with git_world(OWNERS[-1]) as world:
+        ref = world.made()
+        commits: set[str] = set()
+
+        def rewrite(number: int) -> Callable[[], object]:
+            commits.add(world.agent_commits(ref, content=f"{number}"))
+            world.collect(ref)
+            world.agent(ref, "commit", "-q", "--amend", "-m", f"Amended {number}")
+            world.agent(ref, "branch", f"side-{number}")
+            if number > 1:
+                world.agent(ref, "branch", "-qD", f"side-{number - 1}")
+            commits.add(world.agent(ref, "rev-parse", "HEAD"))
+            return lambda: world.collect(ref)
+
+        def converge(number: int) -> None:
+            world.collect(ref)
+            assert world.head(ref) == world.agent(ref, "rev-parse", "HEAD"), number
+            assert commits <= set(world.user("rev-list", "--all").split()), number
+            assert world.user("-c", f"safe.directory={ref.worktree}", "status", "-s", cwd=ref.worktree) == "", number
+            assert world.unsaved(ref) is Unsaved.NONE, number
+
+        assert kill_at_every_point(rewrite, converge) > 20
+
+
+def test_snapshot_converges_and_is_taken_once() -> None:
+    with git_world(OWNERS[-1]) as world:
+        ref = world.made()
+
+        def change(number: int) -> Callable[[], object]:
+            world.agent_writes(ref, "README.md", f"{number}")
+            return lambda: world.workspaces.snapshot(ref, message="x")
+
+        def converge(number: int) -> None:
+            commit = world.workspaces.snapshot(ref, message="x")
+            assert commit is not None
+            assert world.user("cat-file", "blob", f"{commit}:README.md") == f"{number}"
+            assert world.unsaved(ref) is Unsaved.SNAPSHOTTED, number
+            assert len(world.refs("refs/cco/snapshots/")) == number
+            assert f"refs/cco/instances/web/uids/{ref.uid}/pending" not in world.refs()
+
+        assert kill_at_every_point(change, converge) > 3
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_removal_converges(*, keep: bool) -> None:
+    with git_world(OWNERS[-1]) as world:
+        refs: dict[int, WorkspaceRef] = {}
+
+        def remove(number: int) -> Callable[[], None]:
+            ref = refs[number] = world.made(f"web-{number}")
+            world.agent_writes(ref, "new.txt", f"{number}")
+            commit = world.agent_commits(ref)
+            world.collect(ref)
+            assert world.head(ref) == commit
+            return lambda: world.workspaces.remove(ref, keep_worktree=keep)
+
+        def converge(number: int) -> None:
+            ref = refs[number]
+            if world.workspaces.inspect(ref).presence in {Presence.READY, Presence.BROKEN}:
+                assert world.unsaved(ref) is Unsaved.NONE, number
+                world.workspaces.remove(ref, keep_worktree=keep)
+            assert Path(ref.worktree).exists() is keep, number
+            assert not list(Path(ref.worktree).parent.glob("*removed*")), number
+            assert list(Path(ref.private).parent.iterdir()) == [], number
+            assert world.user("worktree", "list").count("\n") == (number if keep else 0), number
+
+        assert kill_at_every_point(remove, converge) > 10
