@@ -233,7 +233,7 @@ class Client:
     def events(
         self, kind: Kind | None = None, name: str | None = None, after: int | None = None, limit: int | None = None
     ) -> list[Event]:
-        """Return what happened, oldest first; ``after`` is a resource_version."""
+        """Return what happened, oldest first; ``after`` is a resource_version, ``limit`` at most 500."""
         params = {"kind": kind, "name": name, "after": after, "limit": limit}
         return _EVENTS.validate_python(self._items("/api/events", params))
 

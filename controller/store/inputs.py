@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from controller.errors import NotFound
 from controller.resources import Input, InputState
@@ -22,6 +22,9 @@ _FINAL = frozenset({InputState.ACCEPTED, InputState.REJECTED})
 
 class InputStore:
     """A new or changed input is also a change of its instance (a new ``resource_version``)."""
+
+    MAX_FINAL = 500
+    """Final inputs kept per instance; older ones are forgotten."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,7 +51,22 @@ class InputStore:
             values = made.model_dump()
             values["state"] = made.state.value
             connection.execute(_TABLE.insert().values(values))
+            self._trim(connection, uid)
         return made
+
+    def _trim(self, connection: Connection, uid: str) -> None:
+        oldest_kept = (
+            select(_TABLE.c.id)
+            .where(_TABLE.c.uid == uid, _TABLE.c.state.in_(_FINAL))
+            .order_by(_TABLE.c.id.desc())
+            .offset(self.MAX_FINAL)
+            .limit(1)
+        )
+        last = connection.scalar(oldest_kept)
+        if last is not None:
+            connection.execute(
+                delete(_TABLE).where(_TABLE.c.uid == uid, _TABLE.c.id <= last, _TABLE.c.state.in_(_FINAL))
+            )
 
     def get(self, id: str) -> Input:  # noqa: A002 - the field's name
         """Return one input; raises NotFound."""

@@ -9,6 +9,7 @@ from controller.errors import NotFound
 from controller.resources import EventType, InputState, InstanceManifest, Kind
 from controller.store import Store
 from controller.store.events import MAX_MESSAGE_CHARACTERS, EventStore
+from controller.store.inputs import InputStore
 
 New = Callable[..., InstanceManifest]
 
@@ -87,6 +88,18 @@ def test_a_final_input_stays_final(store: Store, new_instance: New) -> None:
     assert not store.inputs.set_state("gone", InputState.ACCEPTED)
     assert store.inputs.get(made.id).reason == "too long"
     assert store.revision() == revision
+
+
+def test_old_final_inputs_are_forgotten(store: Store, new_instance: New, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InputStore, "MAX_FINAL", 3)
+    uid = store.instances.create(new_instance()).metadata.uid
+    waiting = store.inputs.create("web", uid, "first, still waiting")
+    for number in range(8):
+        store.inputs.set_state(store.inputs.create("web", uid, f"prompt {number}").id, InputState.ACCEPTED)
+    assert [one.text for one in store.inputs.list("web")] == [
+        waiting.text,
+        *(f"prompt {number}" for number in range(4, 8)),
+    ]
 
 
 def test_a_new_input_is_a_wish_of_its_instance(store: Store, new_instance: New) -> None:
