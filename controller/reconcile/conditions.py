@@ -92,7 +92,7 @@ def _workspace(observed: Observed, plan: Plan, mishap: Mishap | None) -> Fact:
                 "refs/cco/instances: merge it into the branch, or reset the branch to it"
             )
             return Fact("WorkspaceReady", TRUE, "Diverged", message)
-        return Fact("WorkspaceReady", TRUE, "Ready")
+        return Fact("WorkspaceReady", TRUE, "Ready", workspace.detail)
     reasons = {Presence.ABSENT: "Absent", Presence.BROKEN: "NeedsRepair", Presence.FOREIGN: "PathOccupied"}
     return Fact("WorkspaceReady", FALSE, reasons[workspace.presence], workspace.detail)
 
