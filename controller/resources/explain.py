@@ -80,8 +80,8 @@ def _ready(name: str, session: SessionStatus | None) -> str:
                 f"or 'cco instance attach {name}'."
             )
         case SessionState.WAITING:
-            what = session.waiting_for or "somebody"
-            return f"{name} waits for: {what}{tool}, since {since}; answer it with 'cco instance attach {name}'."
+            what = session.waiting_for or "an answer"
+            return f"{name} waits ({what}{_for(session)}) since {since}: answer it with 'cco instance attach {name}'."
         case SessionState.IDLE:
             return f"{name} is idle since {since}: give it the next prompt with 'cco instance send {name} TEXT'."
         case SessionState.STARTING:
@@ -138,6 +138,10 @@ def _last_exit(instance: Instance) -> str:
         return last.message
     code = f" with status {last.exit_code}" if last.exit_code is not None else ""
     return f"it ended{code} ({last.reason})"
+
+
+def _for(session: SessionStatus) -> str:
+    return f", {session.tool}" if session.tool else ""
 
 
 def _detail(session: SessionStatus) -> str:

@@ -80,7 +80,7 @@ def test_send_that_is_not_taken_says_why(installation: Installation, cco: Cco, s
     agent = installation.world.agents.of(uid)
     agent.state, agent.waiting_for = "waiting", "permission prompt"
     error = cco.fails(ExitCode.TIMEOUT, "send", "web", "hello", "--timeout", "0.5s")
-    assert "still pending after 0.5 s and stays queued: web waits for: permission prompt" in error
+    assert "still pending after 0.5 s and stays queued: web waits (permission prompt) since" in error
     agent.state, agent.waiting_for = "idle", None
     wait_until(lambda: not installation.store.inputs.pending(uid))
 

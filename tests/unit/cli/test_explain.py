@@ -43,7 +43,7 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
     ),
     "blocked on a permission": (
         instance(READY, session={"state": "waiting", "waiting_for": "permission prompt", "tool": "Bash"}),
-        ("waits for: permission prompt (Bash)", "cco instance attach web"),
+        ("waits (permission prompt, Bash) since", "cco instance attach web"),
     ),
     "asked a question": (
         instance(READY, session={"state": "waiting", "waiting_for": "input needed"}),

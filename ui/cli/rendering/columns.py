@@ -148,7 +148,7 @@ def condition_row(condition: Condition, now: datetime) -> Row:
     """Return one condition."""
     return [
         condition.type,
-        Cell(condition.status, _TRUTH_STYLES[condition.status]),
+        truth_cell(condition),
         condition.reason,
         age(condition.last_transition_at, now),
         condition.message,
@@ -156,7 +156,9 @@ def condition_row(condition: Condition, now: datetime) -> Row:
 
 
 def truth_cell(condition: Condition | None) -> Cell:
-    """Return a condition's status, ``Unknown`` when nobody has looked yet."""
+    """Return a condition's status, ``Unknown`` when nobody has looked yet; being suspended is neither good nor bad."""
+    if condition is not None and condition.type == "Suspended":
+        return Cell(condition.status, "dim")
     status = condition.status if condition is not None else ConditionStatus.UNKNOWN
     return Cell(status, _TRUTH_STYLES[status])
 

@@ -96,13 +96,14 @@ def _lines(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int]
         text = cell.text
         if cell_width(text) > width and column.wraps:
             text, *overflow = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
-        padded = _pad(_cut(text, width), width, right=column.right)
+        cut = _cut(text, width)
+        padded = cut if column is columns[-1] and not column.right else _pad(cut, width, right=column.right)
         parts.append(terminal.style(padded, cell.style))
     lines = [(" " * GAP).join(parts)]
     offset = sum(widths[:-1]) + GAP * (len(widths) - 1)
     style = row[-1].style if row else ""
     lines.extend(" " * offset + terminal.style(text, style) for text in overflow)
-    return [line if terminal.color else line.rstrip() for line in lines]
+    return [line.rstrip() for line in lines]
 
 
 def _cut(text: str, width: int) -> str:
