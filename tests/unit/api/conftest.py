@@ -16,6 +16,7 @@ from controller.settings import Settings
 from controller.store import Store
 from support.api_world import BASE, TOKEN, RunningServer, repository_manifest
 from support.in_process import InProcess
+from support.ready_database import open_ready
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
-    with Store.open(settings.database) as opened:
+    with open_ready(settings.database) as opened:
         yield opened
 
 

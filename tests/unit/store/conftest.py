@@ -10,6 +10,7 @@ import pytest
 
 from controller.resources import InstanceManifest, RepositoryManifest
 from controller.store import Store
+from support.ready_database import open_ready
 
 NewInstance = Callable[..., InstanceManifest]
 
@@ -31,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    with Store.open(path) as opened:
+    with open_ready(path) as opened:
         yield opened
 
 
