@@ -54,6 +54,8 @@ class UsageRecorder:
                 self.beat()
             except CcoError as error:
                 logger.warning("usage not recorded", extra={"cco_reason": error.reason})
+            except Exception:  # the thread must outlive a bug, or usage would stand still for ever
+                logger.exception("usage not recorded")
 
     def beat(self) -> None:
         """Write what is new."""
