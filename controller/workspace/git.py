@@ -36,6 +36,8 @@ LONG = 900.0
 OLDEST_GIT = (2, 38)
 """The first git that honours ``safe.directory`` from the command line for every command."""
 
+_NO_PROGRAM = 127  # what env answers
+
 _CONFIG = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -151,6 +153,8 @@ class Git:
                 "GitTimeout", f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
             ) from error
         output = Output(process.returncode, out, os.fsdecode(err).strip())
+        if output.status == _NO_PROGRAM:
+            raise _not_installed()
         if output.status not in accept:
             raise _failure(args, self.git_dir, output)
         return output
@@ -217,12 +221,16 @@ class Git:
                 **_identity(self.owner, self.git_dir),
             )
         except gitpython.GitCommandNotFound as error:
-            raise Terminal("GitNotFound", "git is not installed on this machine: install git 2.38 or newer") from error
+            raise _not_installed() from error
         process = wrapper.proc
         wrapper.proc = None  # otherwise the wrapper would end the process when it is collected
         if process is None:
             raise AssertionError
         return cast("subprocess.Popen[bytes]", process)
+
+
+def _not_installed() -> Terminal:
+    return Terminal("GitNotFound", "git is not installed on this machine: install git 2.38 or newer")
 
 
 def _identity(owner: tuple[int, int], git_dir: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from .names import RefNames
 
 ANY = ""
 """As an old value: whatever the ref has."""
-_ABSENT = "0" * 40
 _REFLOG_MESSAGE = "cc-orchestrator: brought home"
 
 
@@ -78,7 +77,7 @@ class Move:
 
     def command(self) -> str:
         """Return the line(s) for ``git update-ref --stdin -z``."""
-        old = _ABSENT if self.old is None else self.old
+        old = "0" * len(self.new or "") if self.old is None else self.old
         if self.new is None:
             return f"delete {self.name}\0{old}\0"
         return f"update {self.name}\0{self.new}\0{old}\0"
