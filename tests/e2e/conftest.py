@@ -1,9 +1,10 @@
-"""One model server and one installation for all end-to-end tests; each test has instances and a repository of its own."""
+"""One model server and one installation for all; each test has instances and a repository of its own."""
 
 from __future__ import annotations
 
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def session_system(model: Model, tmp_path_factory: pytest.TempPathFactory) -> It
 def system(session_system: System, request: pytest.FixtureRequest) -> Iterator[System]:
     yield session_system
     if request.node.stash.get(FAILED, False):
-        print(session_system.cco("get", "instances", "-o", "yaml", check=False))
-        print(session_system.logs())
+        sys.stdout.write(session_system.cco("get", "instances", "-o", "yaml", check=False))
+        sys.stdout.write(session_system.logs())
         listed = [
             "docker",
             "ps",
@@ -52,7 +53,7 @@ def system(session_system: System, request: pytest.FixtureRequest) -> Iterator[S
             "--format",
             "{{.Names}} {{.Status}}",
         ]
-        print(subprocess.run(listed, capture_output=True, text=True, timeout=30, check=False).stdout)
+        sys.stdout.write(subprocess.run(listed, capture_output=True, text=True, timeout=30, check=False).stdout)
 
 
 @pytest.fixture
