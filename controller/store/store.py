@@ -87,9 +87,9 @@ class Store:
             timeout: seconds.
             events: a new event is reason enough, too.
 
-        Returns the revision of that newest change. Returns at once when the database is *behind* ``after``
-        (another one than the caller thinks; :meth:`changes` then raises RevisionGone), and when the store is
-        closed.
+        Returns the revision of that newest change, or ``after`` itself when there is nothing to do. A lower one is
+        returned at once when the database is *behind* ``after`` (another one than the caller thinks;
+        :meth:`changes` then raises RevisionGone). A closed store keeps nobody waiting.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -97,8 +97,12 @@ class Store:
             with self._database.read() as connection:
                 known = look(connection)
             newest = known.current if events else known.objects
-            if newest > after or known.current < after or not self._database.signal.wait(token, deadline):
+            if newest > after:
                 return newest
+            if known.current < after:
+                return known.current
+            if not self._database.signal.wait(token, deadline):
+                return after
 
     def changes(self, after: int, limit: int | None = None) -> list[Change]:
         """Return the newest change of every object that changed since ``after``, in order.

@@ -47,6 +47,7 @@ def test_events_wake_only_those_who_asked_for_them(store: Store) -> None:
     store.events.record(Kind.INSTANCE, "web", "u", EventType.NORMAL, "A", "m")
     assert store.wait(0, 0.05) == 0
     assert store.wait(0, 30.0, events=True) == 1
+    assert store.wait(1, 0.01) == 1, "nothing beyond what is known, although no object is that new"
 
 
 def test_every_waiting_thread_wakes(store: Store, new_instance: New) -> None:
