@@ -140,9 +140,11 @@ class DockerRuntime:
             Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
             Retryable: ``MountSourceMissing``.
             Conflict: ``NameConflict``.
+            Conflict, Terminal: what :meth:`prepare` raises; nothing runs on a network that is not as it must be.
         """
         if self._has(spec):
             return
+        self.prepare()
         # A volume of that name would be mounted whoever made it; an absent one is made by the create.
         self._home_is_there(home_name(self._prefix, spec.name, spec.uid), spec.uid)
         name = container_name(self._prefix, spec.name, spec.attempt)
@@ -201,6 +203,7 @@ class DockerRuntime:
         Raises:
             Retryable: ``WorkloadNotFound``, ``MountSourceMissing``, ``TooManyStarts``.
             Terminal: ``InvalidWorkload``.
+            Conflict, Terminal: what :meth:`prepare` raises.
         """
         found = [each for each in self._find(uid) if attempt_of(each["Labels"]) == attempt]
         if not found:
@@ -208,10 +211,15 @@ class DockerRuntime:
         container = found[0]
         if container["State"] in ("running", "restarting"):
             return
+        if container["State"] in ("removing", "dead"):
+            # A removal by hand that failed half-way: it can never start again, and it blocks the name.
+            self._remove(container["Id"])
+            raise _not_found(uid, attempt)
         if container["State"] == "paused":
             with self._engine.call("resume a paused container") as client:
                 client.unpause(container["Id"])
             return
+        self.prepare()
         if not self._start_turns.acquire(timeout=_START_TURN_SECONDS):
             raise Retryable("TooManyStarts", "other containers have been starting for a minute: it is tried again")
         try:
@@ -230,9 +238,8 @@ class DockerRuntime:
         except Refused as refused:
             if refused.status != _GONE or "network" not in refused.text:
                 raise
-            # The network was removed by hand. A container that ran on it remembers it by its identifier, and has to
-            # be moved to the new one of the same name.
-            self.prepare()
+            # The network was removed by hand and made again. A container that ran on the old one remembers it by its
+            # identifier, and has to be moved to the new one of the same name.
             with self._engine.call("connect the container to its network") as client:
                 client.disconnect_container_from_network(container, self._network, force=True)
                 client.connect_container_to_network(container, self._network)
@@ -252,13 +259,16 @@ class DockerRuntime:
     def remove(self, uid: str) -> None:
         """Remove the uid's containers and wait until they are gone; named volumes stay."""
         for container in self._find(uid):
-            try:
-                with _gone_is_done(), self._engine.call("remove the container") as client:
-                    client.remove_container(container["Id"], force=True, v=True)
-            except Refused as refused:
-                if refused.status != _CONFLICT:
-                    raise
-                self._wait_until_gone(container["Id"])  # somebody else's removal is under way
+            self._remove(container["Id"])
+
+    def _remove(self, container: str) -> None:
+        try:
+            with _gone_is_done(), self._engine.call("remove the container") as client:
+                client.remove_container(container, force=True, v=True)
+        except Refused as refused:
+            if refused.status != _CONFLICT:
+                raise
+            self._wait_until_gone(container)  # somebody else's removal is under way
 
     def _wait_until_gone(self, container: str) -> None:
         deadline = time.monotonic() + _REMOVAL_SECONDS

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.runtime_world import eventually, launch
+from contracts.runtime_world import eventually, launch, look
 from controller.errors import Conflict, Terminal
 from controller.runtime.docker.network import LABEL_NETWORK
+from controller.runtime.protocol import WorkloadState
 from support.docker_world import LABEL, DockerWorld
 
 pytestmark = pytest.mark.docker
@@ -60,6 +61,9 @@ def test_a_foreign_network_is_left_alone(world: DockerWorld) -> None:
         world.runtime.prepare()
     assert caught.value.reason == "NetworkConflict"
     assert f"docker network rm {world.network}" in caught.value.message
+    with pytest.raises(Conflict):
+        world.runtime.create(world.spec())
+    assert world.runtime.list() == ()
     assert world.admin.inspect_network(world.network) == before
 
 
@@ -71,7 +75,13 @@ def test_a_network_made_beforehand_with_our_label_will_do(world: DockerWorld) ->
 
 
 def test_a_network_that_does_not_keep_instances_apart_is_refused(world: DockerWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    world.runtime.stop(spec.uid, grace=1)
+    world.remove_network_by_hand()
     made_by_others(world, {LABEL_NETWORK: "instances"}, "true")
-    with pytest.raises(Terminal) as caught:
-        world.runtime.prepare()
-    assert caught.value.reason == "NetworkNotIsolated"
+    for verb in (world.runtime.prepare, lambda: world.runtime.start(spec.uid, 1)):
+        with pytest.raises(Terminal) as caught:
+            verb()
+        assert caught.value.reason == "NetworkNotIsolated"
+    assert look(world, spec).state is WorkloadState.EXITED
