@@ -227,6 +227,8 @@ def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:
             "workload": _workload_status(workload) if workload is not None else None,
             "workspace": _workspace_status(status.workspace, observed.workspace),
             "session": heard.report.session_status() if heard is not None else None,
+            # Written without a pass from now on; a pass that began before the first time must not erase it.
+            "usage": status.usage or (heard.report.usage_status() if heard is not None else None),
             "started_at": alive.started_at if alive is not None else None,
         }
     )
