@@ -4,8 +4,6 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-# testcontainers' reaper is an image of its own; tests label what they make and remove it themselves.
-export TESTCONTAINERS_RYUK_DISABLED := true
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +18,10 @@ down: ## Stop the system and its instances, losing nothing; remove what the demo
 	@sh scripts/down.sh
 
 test: setup images ## Every test, with containers and a browser
-	@rm -f .coverage .coverage.*
-	$(PYTEST) --cov --cov-report=term --cov-report=xml:test-results/coverage.xml --junitxml=test-results/junit.xml --cov-fail-under=90
+	@bash scripts/test.sh
 
 test-unit: setup ## The tests that need no Docker (under a minute)
-	$(PYTEST) tests/unit
+	$(PYTEST) --numprocesses auto tests/unit
 
 check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
 	$(PYTHON) -m ruff format --check .
@@ -32,7 +29,7 @@ check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage 
 	$(PYTHON) -m mypy
 	PYTHONPATH=containers .venv/bin/lint-imports
 	.venv/bin/shellcheck --external-sources scripts/*.sh containers/*/*.sh .ci/run
-	$(PYTEST) tests/unit --cov=controller/reconcile --cov-branch --cov-report=term --cov-fail-under=100
+	$(PYTEST) --numprocesses auto tests/unit --cov=controller/reconcile --cov-report=term --cov-fail-under=100
 
 setup: ## The Python environment .venv and, as root on Debian or Ubuntu, the programs tests need
 	@sh scripts/environment.sh dev
