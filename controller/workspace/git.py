@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -202,7 +203,9 @@ class Git:
             **_ENVIRONMENT,
             **self.env,
         }
+        prefix, arguments = _as_user(self.owner, self.git_dir)
         command = [
+            *prefix,
             # GitPython hands down our whole environment (credentials, GIT_*): start from an empty one.
             *("env", "-i", *(f"{name}={value}" for name, value in environment.items())),
             *("git", "--no-pager", f"--git-dir={self.git_dir}"),
@@ -218,7 +221,7 @@ class Git:
                 start_new_session=True,
                 umask=self.umask,
                 pass_fds=tuple(pass_fds),
-                **_identity(self.owner, self.git_dir),
+                **arguments,
             )
         except gitpython.GitCommandNotFound as error:
             raise _not_installed() from error
@@ -233,17 +236,28 @@ def _not_installed() -> Terminal:
     return Terminal("GitNotFound", "git is not installed on this machine: install git 2.38 or newer")
 
 
-def _identity(owner: tuple[int, int], git_dir: str) -> dict[str, Any]:
-    """Return the process arguments that make a process run as ``owner``."""
+def _as_user(owner: tuple[int, int], git_dir: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return what makes a process run as ``owner``: words before the command, arguments of the process.
+
+    ``setpriv`` (util-linux) does it after the exec. Python's own ``user=`` has to fork this whole process instead of
+    sharing its memory, which costs 10 ms at 100 MiB; it is the fallback.
+    """
     if owner[0] == os.geteuid():
-        return {}
-    if os.geteuid() == 0:
-        return {"user": owner[0], "group": owner[1], "extra_groups": []}
-    raise Terminal(
-        "RepositoryNotOwned",
-        f"{git_dir} belongs to uid {owner[0]} and the controller runs as uid {os.geteuid()}: git would run what "
-        "the other user's configuration says. Run the controller as that user or as root.",
-    )
+        return (), {}
+    if os.geteuid() != 0:
+        raise Terminal(
+            "RepositoryNotOwned",
+            f"{git_dir} belongs to uid {owner[0]} and the controller runs as uid {os.geteuid()}: git would run what "
+            "the other user's configuration says. Run the controller as that user or as root.",
+        )
+    if not _has_setpriv():
+        return (), {"user": owner[0], "group": owner[1], "extra_groups": []}
+    return ("setpriv", f"--reuid={owner[0]}", f"--regid={owner[1]}", "--clear-groups", "--no-new-privs"), {}
+
+
+@cache
+def _has_setpriv() -> bool:
+    return shutil.which("setpriv") is not None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

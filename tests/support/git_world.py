@@ -162,9 +162,9 @@ class GitWorld:
         *,
         check: bool = True,
     ) -> str:
-        identity = {"user": uid, "group": uid, "extra_groups": ()} if os.geteuid() == 0 != uid else {}
+        drop = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups") if os.geteuid() == 0 != uid else ()
         done = subprocess.run(
-            command,
+            (*drop, *command),
             cwd=cwd,
             env={"PATH": os.environ["PATH"], "HOME": str(self.base), **_IDENTITY},
             capture_output=True,
@@ -173,7 +173,6 @@ class GitWorld:
             stdin=subprocess.DEVNULL,
             timeout=60,
             check=False,
-            **identity,  # type: ignore[arg-type]  # empty, or the three keywords
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{command}: {done.stdout}{done.stderr}")
