@@ -7,11 +7,13 @@ patches the difference. Rows are made when an instance appears and removed when 
 from __future__ import annotations
 
 import bisect
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from controller.resources import DisplayState
 
@@ -20,10 +22,8 @@ from .commands import Commands, menu_items
 from .confirm import DeleteDialog
 from .feed import Changes, Feed
 from .new_instance import NewInstanceDialog
-from .parts import Button, Copyable, Link, Menu, Meter, PageTitle, SearchBox, Since, Text, box, icon
+from .parts import Button, Copyable, PageTitle, SearchBox, Text, box, icon, milliseconds
 from .view import NO_VALUE, Action, InstanceView, attention_title
-
-Pick = Callable[[str, Action], None]
 
 _COLUMNS = ("Instance", "State", "Activity", "CPU", "Memory", "Age")
 _FILTERS = (
@@ -39,83 +39,50 @@ _FILTERS = (
 _TITLE = "Fleet · cc-orchestrator"
 
 
-class Row:
-    """One instance: a table row on a wide screen, a card on a phone; the style sheet decides."""
+class Row(
+    ui.element,
+    component="components/instance_row.js",
+    dependencies=["components/lib/relative_time.js", "components/lib/menu.js"],
+):
+    """One instance: a single element with a single property, because a hundred of them change every few seconds."""
 
-    def __init__(self, view: InstanceView, pick: Pick) -> None:
-        self._view = view
-        self._pick = pick
-        self.root = box(f"row state-{view.tone}").mark(f"row-{view.name}")
-        self.root.props["role"] = "row"
-        with self.root:
-            with _cell("who"):
-                Link(view.name, f"/instances/{view.name}", "name clip")
-                with box("origin faint small-text"):
-                    icon("repository")
-                    self._repository = Text(view.repository, "clip repo")
-                    icon("branch")
-                    self._branch = Text(view.branch, "clip mono").mark("branch")
-            with _cell("state"):
-                self._pill = Text("", "pill").mark("state")
-                self._why = Text("", "why clip").mark("reason")
-            with _cell("doing"):
-                self._doing = Text("", "clip").mark("doing")
-                self._since = Since(view.doing_since).classes("faint small-text")
-            with _cell("cpu", "CPU"):
-                self._cpu = Text("", "value")
-                self._cpu_meter = Meter(f"CPU of {view.name}")
-            with _cell("memory", "Memory"):
-                with box("value"):
-                    self._memory = Text("").mark("memory")
-                    self._limit = Text("", "faint")
-                self._memory_meter = Meter(f"Memory of {view.name}", warns=True)
-            with _cell("age", "Age"):
-                Since(view.created_at).classes("soft")
-            with _cell("actions"):
-                self._first = Button("", icon_name="pause", kind="quiet", icon_only=True, on_click=self._pick_first)
-                self._menu = Menu(f"More actions for {view.name}", self._pick_by_id)
-        self._show(view)
-
-    @property
-    def view(self) -> InstanceView:
-        """What the row shows."""
-        return self._view
+    def __init__(self, view: InstanceView) -> None:
+        super().__init__()
+        self.view = view
+        self.mark(f"row-{view.name}")
+        self.props["row"] = row_text(view)
 
     def show(self, view: InstanceView) -> None:
-        """Patch what differs."""
-        if view == self._view:
-            return
-        if view.tone != self._view.tone:
-            self.root.classes(remove=f"state-{self._view.tone}", add=f"state-{view.tone}")
-        self._view = view
-        self._show(view)
+        """Patch the row."""
+        if view != self.view:
+            self.view = view
+            self.props["row"] = row_text(view)
 
-    def _show(self, view: InstanceView) -> None:
-        self.root.classes("attention") if view.needs_person else self.root.classes(remove="attention")
-        self._repository.show(view.repository)
-        self._branch.show(view.branch, title=view.branch)
-        self._pill.show(view.state.value.capitalize(), title=view.reason)
-        self._why.show(view.why, title=view.reason)
-        self._doing.show(view.doing, title=view.doing)
-        self._since.show(view.doing_since)
-        self._cpu.show(view.cpu)
-        self._cpu_meter.show(view.cpu_share)
-        self._memory.show(view.memory)
-        self._limit.show(f" / {view.memory_limit}" if view.memory != NO_VALUE else "")
-        self._memory_meter.show(view.memory_share)
-        items = menu_items(view.actions)
-        self._first.set_visibility(bool(items))
-        if items:
-            self._first.show(f"{items[0]['text']} {view.name}", items[0]["icon"])
-        self._menu.show(items[1:])
 
-    def _pick_first(self) -> None:
-        if self._view.actions:
-            self._pick(self._view.name, self._view.actions[0])
-
-    def _pick_by_id(self, id_: str) -> None:
-        if id_ in self._view.actions:
-            self._pick(self._view.name, Action(id_))
+@lru_cache(maxsize=2048)
+def row_text(view: InstanceView) -> str:
+    """Return what ``instance_row.js`` shows, as JSON; made once for all viewers."""
+    return json.dumps(
+        {
+            "name": view.name,
+            "repository": view.repository,
+            "branch": view.branch,
+            "state": view.state.value.capitalize(),
+            "tone": view.tone,
+            "attention": view.needs_person,
+            "reason": view.reason,
+            "why": view.why,
+            "doing": view.doing,
+            "since": milliseconds(view.doing_since),
+            "cpu": view.cpu,
+            "cpuShare": round(100 * view.cpu_share),
+            "memory": view.memory,
+            "limit": f" / {view.memory_limit}" if view.memory != NO_VALUE else "",
+            "memoryShare": round(100 * view.memory_share),
+            "created": milliseconds(view.created_at),
+            "actions": menu_items(view.actions),
+        }
+    )
 
 
 class FleetPage:
@@ -164,6 +131,7 @@ class FleetPage:
                     Text(column, column.lower()).props["role"] = "columnheader"
             self._body = box("body")
             self._body.props["role"] = "rowgroup"
+            self._body.on("pick", self._on_pick, ["detail"])
         with box("nothing panel") as self._no_match:
             Text("Nothing matches", tag="h2")
             Text("No instance has this state and text.", "soft", tag="p")
@@ -192,7 +160,7 @@ class FleetPage:
             if view is None:
                 if row is not None:
                     del self._rows[name]
-                    row.root.delete()
+                    row.delete()
                 continue
             if row is None:
                 self._insert(view)
@@ -204,9 +172,9 @@ class FleetPage:
     def _insert(self, view: InstanceView) -> None:
         index = bisect.bisect_left(sorted(self._rows), view.name)
         with self._body:
-            row = Row(view, self._pick)
+            row = Row(view)
         if index < len(self._rows):
-            row.root.move(target_index=index)
+            row.move(target_index=index)
         self._rows[view.name] = row
 
     def _show_totals(self) -> None:
@@ -218,7 +186,7 @@ class FleetPage:
         self._all.show(total, chosen=self._state is None)
         for state, filter_ in self._filters.items():
             filter_.show(counts[state], chosen=self._state is state)
-        matching = any(row.root.visible for row in self._rows.values())
+        matching = any(row.visible for row in self._rows.values())
         self._table.set_visibility(matching)
         self._no_match.set_visibility(bool(total) and not matching)
         self._empty.set_visibility(self._feed.synced and not total)
@@ -227,7 +195,7 @@ class FleetPage:
 
     def _apply_filter_to(self, row: Row) -> None:
         wanted = self._text in row.view.haystack and self._state in {None, row.view.state}
-        row.root.set_visibility(wanted)
+        row.set_visibility(wanted)
 
     def _filter_by(self, state: DisplayState | None) -> None:
         self._state = None if state is self._state else state
@@ -248,11 +216,17 @@ class FleetPage:
             self._apply_filter_to(row)
         self._show_totals()
 
-    def _pick(self, name: str, action: Action) -> None:
-        if action is Action.DELETE:
-            self._deletion.ask(name, self._feed.instances.get(name))
+    def _on_pick(self, event: GenericEventArguments) -> None:
+        # Comes from a browser: only what the row offers is taken.
+        detail = event.args.get("detail") if isinstance(event.args, dict) else None
+        name, action = (detail.get("name"), detail.get("action")) if isinstance(detail, dict) else (None, None)
+        row = self._rows.get(str(name))
+        if row is None or action not in row.view.actions:
+            return
+        if action == Action.DELETE:
+            self._deletion.ask(row.view.name, self._feed.instances.get(row.view.name))
         else:
-            self._commands.start(name, action)
+            self._commands.start(row.view.name, Action(action))
 
 
 class _Filter:
@@ -276,14 +250,6 @@ class _Filter:
         pressed = str(chosen).lower()
         if pressed != self._root.props["aria-pressed"]:
             self._root.props["aria-pressed"] = pressed
-
-
-def _cell(name: str, label: str = "") -> ui.element:
-    cell = box(f"cell {name}")
-    cell.props["role"] = "cell"
-    if label:
-        cell.props["data-label"] = label
-    return cell
 
 
 def _summary(instances: int, repositories: int, synced: bool) -> str:  # noqa: FBT001 - a fact about the numbers

@@ -99,12 +99,12 @@ def milliseconds(at: datetime | None) -> int | None:
     return int(at.timestamp() * 1000) if at is not None else None
 
 
-class Since(ui.element, component="components/since.js"):
+class Since(ui.element, component="components/since.js", dependencies=["components/lib/relative_time.js"]):
     """How long ago something was; the browser keeps it current."""
 
-    def __init__(self, at: datetime | None, *, before: str = "", after: str = "") -> None:
+    def __init__(self, at: datetime | None) -> None:
         super().__init__()
-        self.props.update({"at": milliseconds(at), "before": before, "after": after})
+        self.props["at"] = milliseconds(at)
 
     def show(self, at: datetime | None) -> None:
         """Patch the instant; ``None`` shows nothing."""
@@ -129,20 +129,6 @@ class Meter(ui.element):
         self.props["value"] = value
         if self._warns:
             self.classes(add="high") if value >= 85 else self.classes(remove="high")
-
-
-class Menu(ui.element, component="components/menu.js"):
-    """A button that opens a list of commands; ``on_pick`` gets the id of the picked one."""
-
-    def __init__(self, label: str, on_pick: Callable[[str], Any]) -> None:
-        super().__init__()
-        self.props.update({"label": label, "items": []})
-        self.on("pick", lambda event: on_pick(str(event.args)))
-
-    def show(self, items: list[dict[str, str]]) -> None:
-        """Patch the commands, each with ``id``, ``text``, ``icon`` and an optional ``tone``."""
-        if items != self.props["items"]:
-            self.props["items"] = items
 
 
 class Modal(ui.element, component="components/modal.js"):

@@ -70,10 +70,15 @@ def watch_for_complaints(page: Page) -> Complaints:
 
 def sign_in(page: Page, server: Server) -> None:
     """Sign in the way ``cco status`` offers."""
+    visit(page, f"{server.url}/login#token={server.token}")
+    page.wait_for_url(f"{server.url}/", timeout=20_000)
+
+
+def visit(page: Page, url: str) -> None:
+    """Open a page; pages load again by themselves when the machine's network changes, a first request does not."""
     for attempt in range(3):
         try:
-            page.goto(f"{server.url}/login#token={server.token}")
-            page.wait_for_url(f"{server.url}/")
+            page.goto(url)
         except Error as error:
             if NETWORK_CHANGED not in str(error) or attempt == 2:
                 raise

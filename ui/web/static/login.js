@@ -11,15 +11,22 @@ function destination() {
   return target.origin === location.origin ? target.pathname + target.search : "/";
 }
 
+// Tried again, because Chromium aborts what is under way when a container changes the machine's network.
+async function post(body, attempts = 3) {
+  try {
+    return await fetch("/login", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  } catch (error) {
+    if (attempts === 1) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return post(body, attempts - 1);
+  }
+}
+
 async function signIn(token) {
   button.disabled = true;
   problem.textContent = "";
   try {
-    const answer = await fetch("/login", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token }),
-    });
+    const answer = await post(JSON.stringify({ token }));
     if (answer.ok) return location.replace(destination());
     const { detail } = await answer.json().catch(() => ({}));
     problem.textContent = detail || `The server answered ${answer.status}.`;
