@@ -15,12 +15,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+
+from controller.errors import CcoError, Retryable
 
 from .protocol import Heard
 from .report import MAX_LINE, AgentConfig, Report
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 SOCKET_NAME = "controller.sock"
 CONFIG_NAME = "instance.json"
 CALL_TIMEOUT = 5.0
+SEND_TIMEOUT = 3.0
+"""Less than a call may take, so that the caller is told what became of it."""
 
 T = TypeVar("T")
 
@@ -41,6 +45,7 @@ class _Link:
     directory: Path
     server: asyncio.Server | None = None
     writer: asyncio.StreamWriter | None = None
+    told: dict[str, str] | None = None
     report: Report | None = None
     received: float = 0.0
     opened: float = field(default_factory=time.monotonic)
@@ -52,7 +57,8 @@ class AgentLinks:
 
     Args:
         directory: returns the folder (``run``) of an instance by its name.
-        credentials: returns the current credentials; called for every new connection.
+        credentials: returns the current credentials; called for every new connection and every report, so that an
+            agent has changed ones within a heartbeat.
         on_change: called with the instance's name when a report differs in what matters.
     """
 
@@ -77,12 +83,17 @@ class AgentLinks:
             return
         for uid in list(self._links):
             self.forget(uid)
+        self._call(self._end_connections())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CALL_TIMEOUT)
         self._loop.close()
 
     def open(self, name: str, uid: str) -> None:
-        """Listen for the agent of an instance; idempotent, and repairs a socket file that was removed."""
+        """Listen for the agent of an instance; idempotent, and repairs a socket file that was removed.
+
+        Raises:
+            Retryable: ``StateDirectoryUnusable``.
+        """
         directory = self._directory(name)
         with self._lock:
             link = self._links.get(uid)
@@ -90,7 +101,8 @@ class AgentLinks:
                 return
             link = link or _Link(name, uid, directory)
             self._links[uid] = link
-        self._call(self._listen(link))
+        with _writing(directory):
+            self._call(self._listen(link))
 
     def forget(self, uid: str) -> None:
         """Stop listening for an instance and drop what it said; idempotent."""
@@ -118,14 +130,20 @@ class AgentLinks:
         return {uid: heard for uid in list(self._links) if (heard := self.heard(uid)) is not None}
 
     def configure(self, config: AgentConfig) -> None:
-        """Write ``instance.json`` atomically, readable inside the container; idempotent."""
+        """Write ``instance.json`` atomically, readable inside the container; idempotent.
+
+        Raises:
+            Retryable: ``StateDirectoryUnusable``.
+        """
         directory = self._directory(config.name)
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        directory.chmod(0o755)
         temporary = directory / f".{CONFIG_NAME}.new"
-        temporary.write_text(config.model_dump_json(by_alias=True), encoding="utf-8")
-        temporary.chmod(0o444)
-        temporary.replace(directory / CONFIG_NAME)
+        with _writing(directory):
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            directory.chmod(0o755)
+            temporary.unlink(missing_ok=True)  # one that a crash left is read-only
+            temporary.write_text(config.model_dump_json(by_alias=True), encoding="utf-8")
+            temporary.chmod(0o444)
+            temporary.replace(directory / CONFIG_NAME)
 
     def send_input(self, uid: str, input_id: str, text: str) -> bool:
         """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm."""
@@ -133,13 +151,10 @@ class AgentLinks:
             link = self._links.get(uid)
         if link is None:
             return False
-        return self._call(self._send(link, {"type": "input", "id": input_id, "text": text}, input_id))
-
-    def send_credentials(self) -> None:
-        """Tell every connected agent the current credentials."""
-        values = dict(self._credentials())
-        for link in list(self._links.values()):
-            self._call(self._send(link, {"type": "credentials", "values": values}))
+        try:
+            return self._call(self._send(link, {"type": "input", "id": input_id, "text": text}, input_id))
+        except TimeoutError:
+            return False
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT)
@@ -156,7 +171,7 @@ class AgentLinks:
 
     async def _shut(self, link: _Link) -> None:
         if link.writer is not None:
-            link.writer.close()
+            link.writer.transport.abort()
             link.writer = None
         if link.server is not None:
             link.server.close()
@@ -164,17 +179,28 @@ class AgentLinks:
             with contextlib.suppress(FileNotFoundError):
                 (link.directory / SOCKET_NAME).unlink()
 
+    async def _end_connections(self) -> None:
+        """Let what was cut off come to its end, so that nothing is open any more when the loop stops."""
+        deadline = time.monotonic() + 1.0
+        while (rest := asyncio.all_tasks() - {asyncio.current_task()}) and time.monotonic() < deadline:
+            await asyncio.wait(rest, timeout=0.1)
+
     async def _serve(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with one connection; a newer one replaces an older one."""
+        if self._links.get(link.uid) is not link:  # forgotten while this connection came in
+            writer.transport.abort()
+            return
         if link.writer is not None:
-            link.writer.close()
+            link.writer.transport.abort()
         with self._lock:
             link.writer = writer
+            link.told = None
             link.handed_over.clear()
         try:
-            await self._send(link, {"type": "credentials", "values": dict(self._credentials())})
-            while line := await reader.readline():
+            await self._tell_credentials(link)
+            while (line := await reader.readline()) and link.writer is writer:
                 self._receive(link, line)
+                await self._tell_credentials(link)
         except (OSError, ValueError) as error:
             logger.warning("agent connection dropped", extra={"cco_instance": link.name, "cco_error": str(error)})
         finally:
@@ -182,7 +208,19 @@ class AgentLinks:
                 with self._lock:
                     link.writer = None
                 self._on_change(link.name)
-            writer.close()
+            writer.transport.abort()
+
+    async def _tell_credentials(self, link: _Link) -> None:
+        """Send the credentials, unless the agent has them; unreadable ones count as none, but take none away."""
+        try:
+            values = dict(self._credentials())
+        except CcoError as error:
+            if link.told is not None:
+                return
+            logger.warning("credentials unreadable", extra={"cco_reason": error.reason, "cco_error": error.message})
+            values = {}
+        if values != link.told and await self._send(link, {"type": "credentials", "values": values}):
+            link.told = values
 
     def _receive(self, link: _Link, line: bytes) -> None:
         try:
@@ -205,14 +243,24 @@ class AgentLinks:
         if writer is None or writer.is_closing():
             return False
         try:
-            writer.write(json.dumps(message).encode() + b"\n")
-            await asyncio.wait_for(writer.drain(), CALL_TIMEOUT)
-        except (OSError, TimeoutError):
+            writer.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+            await asyncio.wait_for(writer.drain(), SEND_TIMEOUT)
+        except (OSError, TimeoutError):  # it does not read; what is tried again and again must not pile up here
+            writer.transport.abort()
             return False
         if input_id is not None:
             with self._lock:
                 link.handed_over.add(input_id)
         return True
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{directory} cannot be written: {error.strerror or 'no answer in time'}; see to space and ownership"
+        raise Retryable("StateDirectoryUnusable", message) from error
 
 
 def _bind(directory: Path) -> socket.socket:

@@ -14,8 +14,11 @@ from controller.resources import Condition, ConditionStatus, Instance, Operating
 from controller.runtime.protocol import Workload, WorkloadState
 from controller.workspace.types import Presence
 
-from .actions import EnsureWorkspace, Plan
+from .actions import CollectCommits, DeliverInput, EnsureWorkspace, Plan, ResolveInput, UpdateLimits
 from .observed import Observed, Pace
+
+_BESIDE = (CollectCommits, DeliverInput, ResolveInput, UpdateLimits)
+"""Acts whose failure leaves Claude at work: it is told as the reason of a ``Ready`` that stays true."""
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -162,7 +165,8 @@ def _suspended(instance: Instance, observed: Observed) -> Fact:
 def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[Fact, ...]) -> Fact:
     """The sum: what a person should know first."""
     workspace, workload, session, agent, suspended = parts
-    if mishap is not None:
+    beside = mishap is not None and isinstance(mishap.action, _BESIDE)
+    if mishap is not None and not beside:
         status = UNKNOWN if isinstance(mishap.error, Unavailable) else FALSE
         return Fact("Ready", status, mishap.error.reason, mishap.error.message)
     if plan.blocked is not None and plan.blocked.reason != "Draining":
@@ -180,6 +184,13 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
     for part, reason in order:
         if part.status is not TRUE:
             return Fact("Ready", FALSE, reason, part.message)
+    return _ready_although(plan, mishap, workspace)
+
+
+def _ready_although(plan: Plan, mishap: Mishap | None, workspace: Fact) -> Fact:
+    """Everything is up; name what a person may want to know all the same."""
+    if mishap is not None:
+        return Fact("Ready", TRUE, mishap.error.reason, mishap.error.message)
     if workspace.reason == "Diverged":
         return Fact("Ready", TRUE, "Diverged", workspace.message)
     if plan.blocked is not None:

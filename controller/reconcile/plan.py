@@ -132,14 +132,14 @@ def _bring_home(workspace: WorkspaceState) -> tuple[Action, ...]:
 def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
     """Suspended keeps the stopped container; Stopped removes it too."""
     mode = instance.spec.operating_mode
+    home = _collect_changed(instance, observed)
     if workload is None:
-        return Plan()
+        return Plan(home)
     if workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
         return Plan((StopWorkload(f"spec.operating_mode is {mode}"),))
-    home = _collect_changed(instance, observed)
     if mode is OperatingMode.SUSPENDED:
         return Plan(home)
-    return Plan((*home, RemoveWorkload("spec.operating_mode is Stopped")))
+    return Plan((RemoveWorkload("spec.operating_mode is Stopped"), *home))
 
 
 def _create(instance: Instance, observed: Observed, workspace: WorkspaceState, now: datetime) -> Plan:
@@ -169,13 +169,13 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
     if held is not None:
         return Plan(home, held.blocked, held.requeue_after)
     workspace = observed.workspace
-    steps = (*home, *(_ensure_workspace(workspace) if workspace is not None else ()))
+    steps = _ensure_workspace(workspace) if workspace is not None else ()
     if workload.spec_hash != wanted.spec_hash:
-        return Plan((*steps, *_replace(instance, workload)))
+        return Plan((*steps, *_replace(instance, workload), *home))
     reason = "it was created but never started"
     if ended and last is not None:
         reason = "spec.operating_mode is Running again" if _just_resumed(instance) else last.message
-    return Plan((*steps, StartWorkload(reason)))
+    return Plan((*steps, StartWorkload(reason), *home))
 
 
 def _just_resumed(instance: Instance) -> bool:
@@ -234,18 +234,18 @@ def _keep_running(
     overdue = _overdue(instance, observed, workload, pace, now)
     if overdue is not None:
         return overdue
-    steps: list[Action] = []
+    drift = _drift(instance, wanted, workload, heard)
+    busy = heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS
+    if drift and not busy:
+        return Plan(drift)
+    # None of these waits for another: what may fail for good comes last, so that it holds up nothing.
+    steps = [*_inputs(observed), *_collect_changed(instance, observed)]
     if workload.limits != wanted.limits:
         steps.append(UpdateLimits(wanted.limits, "spec.resources changed"))
-    steps.extend(_collect_changed(instance, observed))
-    steps.extend(_inputs(observed))
-    drift = _drift(instance, wanted, workload, heard)
-    if not drift:
-        return Plan(tuple(steps), requeue_after=_next_look(workload, heard, pace, now))
-    if heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS:
+    if drift:
         message = "the spec changed in a way that needs a restart; it is done when Claude's turn ends"
         return Plan(tuple(steps), Blocked("Draining", message, waiting=True))
-    return Plan((*steps, *drift))
+    return Plan(tuple(steps), requeue_after=_next_look(workload, heard, pace, now))
 
 
 def _drift(instance: Instance, wanted: Wanted, workload: Workload, heard: Heard | None) -> tuple[Action, ...]:

@@ -130,7 +130,7 @@ def _check_cpus(value: float) -> float:
     if not 0.05 <= value <= 1024:
         msg = f"{value} is not a number of CPUs between 0.05 and 1024"
         raise ValueError(msg)
-    return value
+    return round(value, 3)  # what the engine keeps, so that nothing looks like drift
 
 
 def _check_memory(value: int) -> int:
@@ -299,10 +299,8 @@ TRANSITIONAL_REASONS = frozenset(
     {
         "Pending",
         "CreatingWorkspace",
-        "CreatingWorkload",
         "StartingWorkload",
         "StartingSession",
-        "Restarting",
         "BackingOff",
         "Stopping",
         "WaitingForRepository",

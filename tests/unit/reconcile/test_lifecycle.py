@@ -268,6 +268,21 @@ def test_commits_come_home_when_the_agent_says_so(world: World) -> None:
     assert (status.head, status.collected_refs, status.ahead) == ("c1", "refs-1", 1)
 
 
+def test_commits_that_cannot_come_home_hold_up_nothing_else(world: World) -> None:
+    web = world.ready()
+    agent = world.agents.of(web.metadata.uid)
+    agent.refs_version = "refs-1"
+    sent = world.store.inputs.create("web", web.metadata.uid, "go on")
+    for _ in range(4):
+        world.git.fail_next("collect", Terminal("CommitsDamaged", "an object is not what its name says"))
+        world.one_pass()
+    assert world.store.inputs.get(sent.id).state is InputState.ACCEPTED
+    assert (world.condition("Ready").status.value, world.condition("Ready").reason) == ("True", "CommitsDamaged")
+    assert display_state(world.get())[0] is DisplayState.IDLE
+    world.settle()
+    assert world.condition("Ready").reason == "Ready"
+
+
 def test_divergence_is_told_and_does_not_stop_anything(world: World) -> None:
     world.ready()
     world.git.diverged.add("web")

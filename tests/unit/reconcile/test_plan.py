@@ -33,9 +33,9 @@ RUNNING: dict[str, Row] = {
     "has another image than its spec: another container": Row(
         BASE.but(instance=instance(image="other:1")), ["StopWorkload", "RemoveWorkload", "CreateWorkload"]
     ),
-    "has another image, and its limits too": Row(
+    "has another image, and its limits too: the new container has both": Row(
         BASE.but(instance=instance(image="other:1", resources={"cpus": 2})),
-        ["UpdateLimits", "StopWorkload", "RemoveWorkload", "CreateWorkload"],
+        ["StopWorkload", "RemoveWorkload", "CreateWorkload"],
     ),
     "has another image while Claude works: the turn ends first": Row(
         BASE.but(instance=instance(image="other:1"), heard=heard("working")), [], "Draining", None

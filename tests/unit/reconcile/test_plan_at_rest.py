@@ -68,7 +68,7 @@ NOT_RUNNING: dict[str, Row] = {
     "ended with half a worktree": Row(
         ENDED.but(workspace=workspace(Presence.BROKEN)), ["EnsureWorkspace", "StartWorkload"]
     ),
-    "ended and has commits": Row(ENDED.but(heard=heard(refs_version="refs-2")), ["CollectCommits", "StartWorkload"]),
+    "ended and has commits": Row(ENDED.but(heard=heard(refs_version="refs-2")), ["StartWorkload", "CollectCommits"]),
     "ended and its image changed": Row(
         ENDED.but(instance=instance(image="other:1")), ["RemoveWorkload", "CreateWorkload"]
     ),
@@ -112,9 +112,12 @@ RESTING: dict[str, Row] = {
     ),
     "Suspended, and has ended: the container stays": Row(resting("Suspended", workloads=(exited(143),)), []),
     "Stopped, and has ended: the container goes": Row(resting("Stopped", workloads=(exited(143),)), ["RemoveWorkload"]),
-    "Stopped, and has ended with new commits: they come home first": Row(
+    "Stopped, and has ended with new commits: nothing of theirs is in the container": Row(
         resting("Stopped", workloads=(exited(143),), heard=heard(refs_version="refs-2")),
-        ["CollectCommits", "RemoveWorkload"],
+        ["RemoveWorkload", "CollectCommits"],
+    ),
+    "Stopped, and gone before its commits came home": Row(
+        resting("Stopped", workloads=(), heard=heard(refs_version="refs-2")), ["CollectCommits"]
     ),
     "Suspended, and never ran": Row(resting("Suspended", workloads=()), []),
     "Stopped, and is gone": Row(resting("Stopped", workloads=()), []),
