@@ -59,6 +59,10 @@ class Subscriber:
         """Whether everything up to ``position`` was taken out of the queue, and nothing is missing."""
         return not self._frames and not self.lost
 
+    def is_over(self) -> bool:
+        """Tell whether nothing more will come."""
+        return self.lost or self.closed
+
     def offer(self, frames: Sequence[Frame], position: int) -> None:
         """Hand over changes, from any thread."""
         self._call(self._take, frames, position)
@@ -73,7 +77,7 @@ class Subscriber:
 
     async def next(self, seconds: float) -> list[Frame]:
         """Return what came, waiting up to so many seconds; look at ``lost`` and ``closed`` afterwards."""
-        if not self._frames and not self.lost and not self.closed:
+        if not self._frames and not self.is_over():
             try:
                 await asyncio.wait_for(self._moved.wait(), seconds)
             except TimeoutError:

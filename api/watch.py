@@ -64,11 +64,11 @@ class ChangeStream(Response):
             await self._send_frames(send, self._past)
             self._past = ()
             await self._bookmark(send)
-            while not (self._subscriber.lost or self._subscriber.closed):
+            while not self._subscriber.is_over():
                 frames = await self._subscriber.next(self._heartbeat)
                 if frames:
                     await self._send_frames(send, frames)
-                else:
+                elif not self._subscriber.is_over():
                     await self._send(send, b": heartbeat\n\n")
                     await self._bookmark(send)
             if self._subscriber.lost:
