@@ -237,8 +237,8 @@ def _register(
 ) -> tuple[Record, worktree.Registration]:
     registration = found.registration
     if registration is not None:
-        registration = worktree.mend(repository, ref, registration, memory)
-    if registration is None:
+        worktree.mend(repository, ref, registration)
+    else:
         registration = worktree.add(repository, ref, lock_fd)
     memory = replace(memory, admin=registration.id)
     record.save(StatePaths.of(ref), memory)

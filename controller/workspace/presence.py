@@ -9,7 +9,17 @@ from . import private, record
 from .record import Record, StatePaths
 from .repository import Repository
 from .types import Presence, WorkspaceRef
-from .worktree import Registration, find_occupant, find_ours, is_unused, is_whole, points_to, registrations, same_place
+from .worktree import (
+    Registration,
+    find_occupant,
+    find_ours,
+    is_unused,
+    is_whole,
+    points_to,
+    recall,
+    registrations,
+    same_place,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +41,9 @@ def look(repository: Repository, ref: WorkspaceRef) -> Found:
     memory = record.load(StatePaths.of(ref))
     if memory is not None and memory.uid != ref.uid:
         return Found(Presence.FOREIGN, f"{ref.private} belongs to the instance with uid {memory.uid}", memory, None)
-    every = registrations(repository)
-    ours = find_ours(every, ref, memory)
+    ours = recall(repository, ref, memory)
+    every = [] if ours is not None else registrations(repository)
+    ours = ours or find_ours(every, ref, memory)
     foreign = _foreign(every, ref, ours)
     if foreign:
         return Found(Presence.FOREIGN, foreign, memory, ours)

@@ -15,6 +15,7 @@ import os
 import pwd
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from controller.errors import Unavailable
@@ -94,7 +95,7 @@ def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> bool:
         return False
     _sweep(paths)
     building = os.path.join(paths.directory, f"git.new-{os.urandom(4).hex()}")
-    config = read_config(repository, home=_home(repository.owner[0]))
+    config = read_config(repository, home=_home(repository))
     _lay_out(building, repository, ref, seed, config)
     git = Git(building, (os.geteuid(), os.getegid()), ref.worktree, umask=0o077)
     if seed.index is not None:
@@ -159,11 +160,20 @@ def _copy(source: str, target: str) -> None:
     write_file(target, content, mode=0o600)
 
 
-def _home(uid: int) -> str | None:
-    try:
-        return pwd.getpwuid(uid).pw_dir
-    except KeyError:
-        return None
+def _home(repository: Repository) -> str | None:
+    """Return the home of the repository's owner: by its account, or the folder above that has a ``.gitconfig``.
+
+    In a container the host's accounts are unknown, but homes may be mounted.
+    """
+    with suppress(KeyError):
+        return pwd.getpwuid(repository.owner[0]).pw_dir
+    folder = os.path.dirname(repository.path)
+    while folder != os.path.dirname(folder):
+        with suppress(OSError):
+            if os.lstat(os.path.join(folder, ".gitconfig")).st_uid == repository.owner[0]:
+                return folder
+        folder = os.path.dirname(folder)
+    return None
 
 
 def _lay_out(directory: str, repository: Repository, ref: WorkspaceRef, seed: Seed, config: Mapping[str, str]) -> None:

@@ -92,7 +92,7 @@ def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, pa
     if memory is None or memory.removing or os.path.isdir(aside):
         remove_tree(aside)
     if memory is not None:
-        worktree.remove_made(memory.made)
+        worktree.remove_made(repository, ref, memory.made)
 
 
 def _hand_over(repository: Repository, ref: WorkspaceRef, found: Found) -> None:

@@ -54,10 +54,9 @@ def registrations(repository: Repository) -> list[Registration]:
 
 def _registration(admin: str) -> Registration:
     def content(name: str) -> str | None:
-        try:
+        with suppress(NotADirectoryError):
             return read_text(os.path.join(admin, name))
-        except NotADirectoryError:
-            return None
+        return None
 
     pointer = content("gitdir")
     worktree = os.path.dirname(os.path.normpath(os.path.join(admin, pointer))) if pointer else None
@@ -66,16 +65,22 @@ def _registration(admin: str) -> Registration:
 
 def find_ours(found: list[Registration], ref: WorkspaceRef, record: Record | None) -> Registration | None:
     """Return the worktree that is the instance's own, if any."""
-    reason = lock_reason(ref.instance, ref.uid)
-    for registration in found:
-        if registration.lock == reason:
-            return registration
+    return next((registration for registration in found if _is_ours(registration, ref, record)), None)
+
+
+def recall(repository: Repository, ref: WorkspaceRef, record: Record | None) -> Registration | None:
+    """Return our worktree if it is where our memory says; saves reading all others of the repository."""
     if record is None or record.admin is None:
         return None
-    for registration in found:
-        if registration.id == record.admin and same_place(registration.worktree, ref.worktree):
-            return registration
-    return None
+    registration = _registration(os.path.join(repository.worktrees, record.admin))
+    return registration if _is_ours(registration, ref, record) else None
+
+
+def _is_ours(registration: Registration, ref: WorkspaceRef, record: Record | None) -> bool:
+    if registration.lock == lock_reason(ref.instance, ref.uid):
+        return True
+    remembered = record is not None and record.admin == registration.id
+    return remembered and same_place(registration.worktree, ref.worktree)
 
 
 def find_occupant(found: list[Registration], ref: WorkspaceRef, ours: Registration | None) -> Registration | None:
@@ -145,34 +150,29 @@ def checked_out_elsewhere(ref: WorkspaceRef, where: str) -> Terminal:
     )
 
 
-def mend(repository: Repository, ref: WorkspaceRef, registration: Registration, record: Record) -> Registration | None:
-    """Make a registration of ours whole again; returns ``None`` when it was removed and has to be added anew.
+def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) -> None:
+    """Give a registration of ours back what is missing, whether git was killed while writing it or a person erred.
 
-    A worktree that was never complete holds nobody's work: its registration goes. One that was complete keeps
-    everything and gets back what is missing.
+    The caller holds the repository's lock. Nothing that exists is changed.
     """
-    if registration.worktree is None or registration.head is None:
-        if record.complete and registration.head is not None:
-            raise Conflict(
-                "WorktreeDamaged",
-                f"{registration.admin} has lost its 'gitdir' file: run 'git worktree repair {ref.worktree}'",
-            )
-        remove_tree(registration.admin)
-        return None
-    if not same_place(registration.worktree, ref.worktree):
+    if registration.worktree is not None and not same_place(registration.worktree, ref.worktree):
         raise Conflict(
             "WorktreeMoved",
             f"the worktree of instance {ref.instance!r} was moved to {registration.worktree!r}: move it back with "
             f"'git worktree move -f -f {registration.worktree} {ref.worktree}'",
         )
     make_directories(ref.worktree, repository.owner)
-    if points_to(ref.worktree, registration.admin) is None:
-        line = f"gitdir: {registration.admin}\n".encode(errors="surrogateescape")
-        write_file(os.path.join(ref.worktree, ".git"), line, mode=0o644, owner=repository.owner)
-    if registration.lock is None:
-        reason = lock_reason(ref.instance, ref.uid)
-        repository.git.run("worktree", "lock", "--reason", reason, "--end-of-options", ref.worktree)
-    return registration
+    worktree = os.path.realpath(ref.worktree)
+    expected = {
+        os.path.join(registration.admin, "gitdir"): f"{worktree}/.git",
+        os.path.join(registration.admin, "commondir"): "../..",
+        os.path.join(registration.admin, "HEAD"): f"ref: refs/heads/{ref.branch}",
+        os.path.join(registration.admin, "locked"): lock_reason(ref.instance, ref.uid),
+        os.path.join(worktree, ".git"): f"gitdir: {registration.admin}",
+    }
+    for path, line in expected.items():
+        if not os.path.lexists(path):
+            write_file(path, f"{line}\n".encode(errors="surrogateescape"), mode=0o644, owner=repository.owner)
 
 
 def is_empty(worktree: str) -> bool:
@@ -188,7 +188,11 @@ def fill(repository: Repository, ref: WorkspaceRef, admin: str, *, tree: str | N
     """
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
-    git = repository.git.at(admin, ref.worktree).with_env(filters_off(read_config(repository)))
+    config = read_config(repository)
+    git = repository.git.at(admin, ref.worktree).with_env(filters_off(config))
+    if config.get("core.sparsecheckout") == "true" and config.get("extensions.worktreeconfig") == "true":
+        # Git copied the setting; a person's next git command here would take files away under the agent.
+        git.run("config", "--worktree", "core.sparseCheckout", "false")
     git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG)
     if tree is not None:
         git.run("read-tree", "HEAD")
@@ -226,8 +230,14 @@ def unregister(repository: Repository, registration: Registration) -> None:
         remove_tree(registration.admin)
 
 
-def remove_made(folders: tuple[str, ...]) -> None:
-    """Remove the folders that were made above the worktree, as far as they are empty."""
+def remove_made(repository: Repository, ref: WorkspaceRef, folders: tuple[str, ...]) -> None:
+    """Remove the folders that were made above the worktree, as far as they are empty.
+
+    Where worktrees go by default is ours by its name, whichever of several instances made it.
+    """
+    parent = os.path.dirname(ref.worktree)
+    if not folders and parent == f"{repository.path}.worktrees":
+        folders = (parent,)
     for folder in reversed(folders):
         try:
             os.rmdir(folder)
