@@ -82,6 +82,7 @@ class Supervisor:
                     helper.result()
             status = await self._end(life) if self._stop.is_set() else life.result()
             await self._reporter.flush()
+            await self._claude.end_terminal()
         finally:
             for task in (*helpers, life, stopped):
                 task.cancel()
@@ -123,7 +124,6 @@ class Supervisor:
         await self._claude.end()
         if self._claude.started:
             await asyncio.wait({life}, timeout=LEARN_TIMEOUT)
-        await self._claude.end_terminal()
         return 0
 
     async def _on_event(self, event: dict[str, Any]) -> None:

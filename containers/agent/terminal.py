@@ -62,6 +62,8 @@ class Terminal:
             TerminalError: tmux cannot start, or the working directory is not there.
         """
         launch = [_python(), "-I", "-S", str(_LAUNCH), str(launch_file)]
+        # By itself, so that the server is a plain `tmux` in a list of processes.
+        self._tmux("start-server")
         try:
             session = self._server.new_session(
                 session_name=self.session,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _NOT_HUMAN = ("<system-reminder>", "[Request interrupted by user", "<local-command-", "<command-")
-_PASTED = re.compile(r"<pasted_content\b[^>]*>\n?|\n?</pasted_content>")
+_PASTED = re.compile(r"\n*<pasted_content\b[^>]*>\n|\n</pasted_content[^>]*>\n?")
 _WORKING_DIRECTORY = re.compile(r"[Ww]orking directory:\s*(/[^\n]*)")
 
 

@@ -149,9 +149,7 @@ def _ask(question: str, _: Conversation) -> ToolCall:
 def _task(argument: str, conversation: Conversation) -> ToolCall:
     name = next((tool for tool in ("Agent", "Task") if tool in conversation.tools), "Task")
     prompt = _SUB_STEP.sub("STEP ", argument)
-    return ToolCall(
-        name, {"description": "Scripted sub-agent", "prompt": prompt, "subagent_type": "general-purpose"}
-    )
+    return ToolCall(name, {"description": "Scripted sub-agent", "prompt": prompt, "subagent_type": "general-purpose"})
 
 
 def _tool(argument: str, _: Conversation) -> ToolCall:

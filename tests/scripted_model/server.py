@@ -79,9 +79,7 @@ class ScriptedModel:
         pace: seconds between two words, so that a demo looks alive.
     """
 
-    def __init__(
-        self, host: str = "127.0.0.1", port: int = 0, *, log: Path | None = None, pace: float = 0.0
-    ) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, log: Path | None = None, pace: float = 0.0) -> None:
         self._log = log
         self._pace = pace
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,14 @@ from scripted_model import ScriptedModel
 from support.agent_box import LABEL, AgentBox, Workspace, docker
 
 ROOT = Path(__file__).parents[3]
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +69,7 @@ def make_box(
 
     yield make
     for box in boxes:
-        report = getattr(request.node, "report_call", None)
-        if report is None or report.failed:
+        if request.node.stash.get(FAILED, False):
             print(box.screen(), box.logs(), sep="\n")  # noqa: T201 - pytest shows it with the failure
         box.close()
 

@@ -64,7 +64,7 @@ def test_a_new_configuration_is_not_taken_until_the_next_start(box: AgentBox) ->
 
 def agent_seconds(box: AgentBox) -> float:
     """Processor time of the agent itself."""
-    pid = box.exec("pgrep", "--full", "--oldest", "venv/bin/python -I -m agent")
+    pid = box.exec("pgrep", "--full", "^/opt/cco/venv/bin/python -I -m agent")
     user, system = box.exec("cat", f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[11:13]
     return (int(user) + int(system)) / 100
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from scripted_model import ScriptedModel, secret_hash
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def test_a_new_prompt_starts_a_new_script(model: ScriptedModel) -> None:
 def test_the_clients_own_notes_are_not_the_prompt(model: ScriptedModel) -> None:
     content = [
         {"type": "text", "text": "<system-reminder>STEP bash no</system-reminder>"},
-        {"type": "text", "text": '<pasted_content id="1">\nSTEP say\n  kept\n\n</pasted_content>'},
+        {"type": "text", "text": '\n\n<pasted_content id="1">\nSTEP say\n  kept\n\n</pasted_content id="1">\n'},
         {"type": "text", "text": "[Request interrupted by user]"},
     ]
     ask(model, {"role": "user", "content": content}, {"role": "system", "content": "note"})
@@ -120,9 +121,7 @@ def test_failures_are_used_up(model: ScriptedModel) -> None:
     assert error["error"]["type"] == "authentication_error"
 
 
-@pytest.mark.parametrize(
-    "script", ["STEP sleep soon", "STEP fail", "STEP tool X {", "STEP tool X []", "STEP write"]
-)
+@pytest.mark.parametrize("script", ["STEP sleep soon", "STEP fail", "STEP tool X {", "STEP tool X []", "STEP write"])
 def test_an_impossible_script_says_so(model: ScriptedModel, script: str) -> None:
     status, answer = ask(model, user(script))
     assert status == 200
