@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class InProcess(httpx.BaseTransport):
-    """A context manager; close it last."""
+    """A context manager, also entered and left by the client it is given to; entering and leaving twice is fine."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._inner = httpx.ASGITransport(app)
@@ -22,7 +22,9 @@ class InProcess(httpx.BaseTransport):
         self._portal: BlockingPortal | None = None
 
     def __enter__(self) -> Self:
-        self._portal = self._starting.__enter__()
+        if self._portal is None:
+            self._starting = start_blocking_portal()
+            self._portal = self._starting.__enter__()
         return self
 
     def __exit__(
@@ -31,8 +33,9 @@ class InProcess(httpx.BaseTransport):
         error: BaseException | None = None,
         trace: TracebackType | None = None,
     ) -> None:
-        self._portal = None
-        self._starting.__exit__(kind, error, trace)
+        if self._portal is not None:
+            self._portal = None
+            self._starting.__exit__(kind, error, trace)
 
     def call(self, function: Callable[..., Awaitable[Result]], *args: object) -> Result:
         """Run a coroutine where the application runs."""

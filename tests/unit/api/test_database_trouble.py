@@ -1,0 +1,60 @@
+"""When the database cannot be written: reads go on, writes say so, and both recover."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from api.app import create_app
+from api.controller_link import ControllerLink
+from controller.settings import Settings
+from controller.store import Store, database
+from support.api_world import BASE, TOKEN, instance_body, repository_manifest
+from support.in_process import InProcess
+from support.ready_database import open_ready
+
+
+@pytest.fixture
+def store(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    with open_ready(settings.database) as opened:
+        opened.repositories.create(repository_manifest())
+        yield opened
+
+
+@pytest.fixture
+def http(store: Store, settings: Settings) -> Iterator[httpx.Client]:
+    app = create_app(store, settings, TOKEN, ControllerLink(settings.controller_socket))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with InProcess(app) as transport, httpx.Client(transport=transport, base_url=BASE, headers=headers) as client:
+        yield client
+
+
+def test_a_locked_database_refuses_writes_for_now(http: httpx.Client, settings: Settings) -> None:
+    with closing(sqlite3.connect(settings.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused = http.post("/api/instances", json=instance_body())
+        assert (refused.status_code, refused.json()["reason"]) == (503, "DatabaseLocked")
+        assert refused.headers["retry-after"] == "1"
+        assert http.get("/api/repositories/shop").status_code == 200
+        other.execute("ROLLBACK")
+    assert http.post("/api/instances", json=instance_body()).status_code == 201
+
+
+def test_a_full_disk_is_507(http: httpx.Client, store: Store) -> None:
+    engine = store._database._engine  # noqa: SLF001 - nothing public can fill a disk
+
+    def full(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(engine, "checkout", full)
+    body = instance_body(prompt="x" * 199_000, env={f"V{n}": "x" * 3000 for n in range(200)})
+    refused = http.post("/api/instances", json=body)
+    assert (refused.status_code, refused.json()["reason"]) == (507, "DiskFull")
+    assert http.get("/api/instances").json()["items"] == []
+    event.remove(engine, "checkout", full)
