@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -32,12 +34,33 @@ def config_path() -> Path:
     return Path(named) if named else Path(platformdirs.user_config_dir(APP)) / "config.yaml"
 
 
+def _check_path(value: Path) -> Path:
+    try:
+        path = value.expanduser()
+    except RuntimeError as error:
+        msg = f"{str(value)!r}: nobody of that name has a home directory"
+        raise ValueError(msg) from error
+    if not path.is_absolute():
+        msg = f"{str(value)!r} is not an absolute path, so it would mean something else to every process"
+        raise ValueError(msg)
+    return path
+
+
+def _split(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_check_path)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
 class Settings(BaseSettings):
-    """Everything that can be set; each field is also ``CCO_<FIELD>`` in the environment.
+    """Everything that can be set; each field is also ``CCO_<FIELD>`` in the environment, where empty means not set.
 
     Attributes:
         state_dir: database, sockets, token; the same absolute path on the host and in the controller's container.
         root: repositories must lie below it, because the controller's container sees only this part of the host.
+        allowed_hosts: names the server answers to; in the environment separated by commas or spaces.
         worktree_base_path: where worktrees go; default: ``<repository>.worktrees`` beside each repository.
         model_base_url: where Claude Code finds its model; default: ``ANTHROPIC_BASE_URL``, else the usual place.
         max_instances: how many instances may be declared; ``0`` = no limit.
@@ -45,14 +68,14 @@ class Settings(BaseSettings):
         workers: passes that run at the same time; container starts do not get faster beyond four.
     """
 
-    model_config = SettingsConfigDict(env_prefix="CCO_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CCO_", env_ignore_empty=True, extra="forbid", frozen=True)
 
-    state_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_state_dir(APP)))
-    root: Path | None = None
-    worktree_base_path: Path | None = None
+    state_dir: AbsolutePath = Field(default_factory=lambda: Path(platformdirs.user_state_dir(APP)))
+    root: AbsolutePath | None = None
+    worktree_base_path: AbsolutePath | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
-    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    allowed_hosts: Words = ("127.0.0.1", "localhost", "[::1]")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_instances: int = Field(default=5, ge=0)
     runtime: str = "docker"
@@ -105,13 +128,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise Terminal("InvalidConfig", f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise Terminal("InvalidConfig", f"{path}: is not text in UTF-8") from None
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise Terminal("InvalidConfig", f"{path}: is not YAML: {error}") from error
+        raise Terminal("InvalidConfig", f"{path}: is not YAML{_where(error)}") from None
     if not isinstance(values, dict):
         raise Terminal("InvalidConfig", f"{path}: must be a mapping of settings, not a {type(values).__name__}")
-    return values
+    return {str(key): value for key, value in values.items()}
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """Return line and problem without any text of the file: somebody may have put a secret there."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    problem = re.sub(r"""(['"]).{3,}\1""", "...", error.problem or "")
+    return f", line {error.problem_mark.line + 1}: {problem}"
 
 
 def load_settings(**flags: object) -> Settings:
