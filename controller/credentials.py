@@ -75,6 +75,8 @@ def _read_secret(path: Path) -> str:
         return ""
     except OSError as error:
         raise Terminal("InvalidSecretsFile", f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:  # not chained: it carries what it could not decode
+        raise Terminal("InvalidSecretsFile", f"{path}: is not text in UTF-8") from None
 
 
 def _read_file(path: Path) -> dict[str, str]:
@@ -86,5 +88,6 @@ def _read_file(path: Path) -> dict[str, str]:
         name, separator, value = text.removeprefix("export ").partition("=")
         if not separator:
             raise Terminal("InvalidSecretsFile", f"{path}, line {number}: write NAME=value")
-        values[name.strip()] = value.strip().strip("'\"")
+        if text := value.strip().strip("'\""):
+            values[name.strip()] = text
     return values

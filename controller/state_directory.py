@@ -14,6 +14,7 @@ from .errors import Terminal
 from .settings import Settings
 
 LOCK_NAME = "controller.lock"
+_LONGEST_SOCKET_PATH = 107
 
 
 def prepare_state_directory(settings: Settings) -> None:
@@ -23,6 +24,9 @@ def prepare_state_directory(settings: Settings) -> None:
         Terminal: ``StateDirectoryUnusable``.
     """
     directory = settings.state_dir
+    if len(os.fsencode(settings.controller_socket)) > _LONGEST_SOCKET_PATH:
+        message = f"state_dir {str(directory)!r} is too long for the sockets in it; set CCO_STATE_DIR to a shorter path"
+        raise Terminal("StateDirectoryUnusable", message)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
@@ -30,10 +34,12 @@ def prepare_state_directory(settings: Settings) -> None:
             owner = settings.root.stat()
             os.chown(directory, owner.st_uid, owner.st_gid)
     except OSError as error:
-        message = (
-            f"state_dir {str(directory)!r} cannot be used: {error.strerror}; set CCO_STATE_DIR to a folder of yours"
-        )
-        raise Terminal("StateDirectoryUnusable", message) from error
+        raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> Terminal:
+    message = f"state_dir {str(directory)!r} cannot be used: {error.strerror}; set CCO_STATE_DIR to a folder of yours"
+    return Terminal("StateDirectoryUnusable", message)
 
 
 @contextlib.contextmanager
@@ -41,9 +47,12 @@ def controller_lock(directory: Path) -> Iterator[None]:
     """Hold the state directory for this controller.
 
     Raises:
-        Terminal: ``ControllerRunning``, naming the process that holds it.
+        Terminal: ``ControllerRunning``, naming the process that holds it; ``StateDirectoryUnusable``.
     """
-    descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(directory, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
