@@ -126,6 +126,13 @@ def _check_arguments(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_text(value: str) -> str:
+    if "\0" in value:
+        msg = "the text has a NUL character, which no terminal takes; remove it"
+        raise ValueError(msg)
+    return value
+
+
 def _check_cpus(value: float) -> float:
     if not 0.05 <= value <= 1024:
         msg = f"{value} is not a number of CPUs between 0.05 and 1024"
@@ -147,7 +154,7 @@ def _manual_alias(value: object) -> object:
 BranchName = Annotated[str, AfterValidator(_check_branch)]
 Environment = Annotated[dict[str, str], AfterValidator(_check_env), Field(max_length=256)]
 Arguments = Annotated[tuple[str, ...], AfterValidator(_check_arguments), Field(max_length=64)]
-Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Text = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS), AfterValidator(_check_text)]
 Image = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$")]
 Word = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:\[\]-]*$")]
 

@@ -168,30 +168,31 @@ def stop_process(process: subprocess.Popen[bytes], *, timeout: float = 15) -> in
     return process.wait(timeout)
 
 
+def environment_for(directory: Path, prefix: str, model: Model, port: int) -> dict[str, str]:
+    """Return what our processes and the command line find in their environment; nothing of the tester's own."""
+    kept = ("PATH", "HOME", "LANG", "DOCKER_HOST", "COVERAGE_PROCESS_START")
+    return {
+        **{key: os.environ[key] for key in kept if key in os.environ},
+        "ANTHROPIC_BASE_URL": model.url,
+        "CCO_STATE_DIR": str(directory / "state"),
+        "CCO_CONTAINER_PREFIX": prefix,
+        "CCO_PORT": str(port),
+        "CCO_MAX_INSTANCES": "0",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
 @contextmanager
 def running_system(
     directory: Path, prefix: str, model: Model, settings: Sequence[tuple[str, str]] = ()
 ) -> Iterator[System]:
     """Run controller and server for the length of the block; nothing of theirs is left after it."""
     port = free_port("127.0.0.1")
-    inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "DOCKER_HOST") if key in os.environ}
     environment = {
-        **inherited,
+        **environment_for(directory, prefix, model, port),
         "ANTHROPIC_API_KEY": KEY,
-        "ANTHROPIC_BASE_URL": model.url,
-        "CCO_STATE_DIR": str(directory / "state"),
-        "CCO_CONTAINER_PREFIX": prefix,
-        "CCO_PORT": str(port),
-        "CCO_MAX_INSTANCES": "0",
         "CCO_HEARTBEAT_SECONDS": "1",
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **(
-            {"COVERAGE_PROCESS_START": os.environ["COVERAGE_PROCESS_START"]}
-            if "COVERAGE_PROCESS_START" in os.environ
-            else {}
-        ),
         **dict(settings),
     }
     system = System(directory, prefix, port, model, environment)

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from api.client import Client
-from controller.resources import Repository, RepositoryManifest
+from controller.resources import Repository, RepositoryManifest, find_condition
 from ui.cli.checkout import Checkout, find_checkout
 from ui.cli.example import FILE_NAME, example_manifest
 from ui.cli.exit_codes import ExitCode
@@ -122,9 +122,7 @@ def _wait(cli: Invocation, client: Client, repository: Repository, target: Targe
     try:
         end = wait_for(cli, client, Wait(target, judge, timeout))
     except TimedOutError:
-        raise timeout_failure(
-            target, "was looked at", timeout, "the controller has not done so; see 'cco status'"
-        ) from None
+        raise timeout_failure(target, "was looked at", timeout, _last_look(newest)) from None
     if end.error is not None:
         raise Failure(
             f"{target} is registered, but no instance can be made from it ({end.reason}): {end.error}",
@@ -132,6 +130,14 @@ def _wait(cli: Invocation, client: Client, repository: Repository, target: Targe
             code=ExitCode.FAILED,
         )
     return newest
+
+
+def _last_look(repository: Repository) -> str:
+    """Say what the controller's looks came to, if there were any."""
+    ready = find_condition(repository.status.conditions, "Ready")
+    if ready is None:
+        return "the controller has not done so; see 'cco status'"
+    return f"the controller cannot look at it ({ready.reason}): {ready.message}"
 
 
 def _write_example(checkout: Checkout, repository: str) -> Path | None:
