@@ -19,7 +19,6 @@ from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     NoDecode,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -53,11 +52,6 @@ def _split(value: object) -> object:
 
 AbsolutePath = Annotated[Path, AfterValidator(_check_path)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-def _split(value: object) -> object:
-    """Let a list stand in one environment variable: ``a,b``."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):

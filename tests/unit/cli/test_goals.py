@@ -167,13 +167,13 @@ def test_steps_before_the_controller_looked() -> None:
 def test_steps_on_the_way_have_one_active() -> None:
     subject = an_instance(
         ("WorkspaceReady", "True", "Ready"),
-        ("WorkloadRunning", "False", "CreatingWorkload"),
-        ("Ready", "False", "CreatingWorkload"),
+        ("WorkloadRunning", "False", "StartingWorkload"),
+        ("Ready", "False", "StartingWorkload"),
         workspace={"path": "/srv/shop.worktrees/web", "git_dir": "/x", "branch": "web"},
     )
     assert [(step.state, step.detail) for step in steps(subject)] == [
         (StepState.DONE, "/srv/shop.worktrees/web on branch web"),
-        (StepState.ACTIVE, "about CreatingWorkload"),
+        (StepState.ACTIVE, "about StartingWorkload"),
         (StepState.WAITING, ""),
         (StepState.WAITING, ""),
     ]
