@@ -41,7 +41,7 @@ def test_a_permission_is_waited_for_and_nothing_is_typed_into_it(manual: AgentBo
     assert control.reports[-1]["session"]["state"] == "waiting"
     seen = len(control.reports)
     press(manual, "Escape")
-    assert control.wait_for_state("idle", 5, after=seen)["session"]["waiting_for"] is None
+    assert control.wait_for_state("idle", after=seen)["session"]["waiting_for"] is None
     assert control.wait_for_input("two")["state"] == "accepted"
     assert not (manual.workspace.worktree / "made").exists()
     control.wait_for(lambda _: model.requests[-1].prompt == "STEP say second")
@@ -66,7 +66,7 @@ def test_an_interrupted_turn_is_idle_and_the_old_text_is_not_sent_again(box: Age
     control.wait_for(lambda _: bool(model.requests))
     seen = len(control.reports)
     press(box, "Escape")
-    control.wait_for_state("idle", 5, after=seen)
+    control.wait_for_state("idle", after=seen)
     control.send_input("two", "STEP say fresh")
     assert control.wait_for_input("two")["state"] == "accepted"
     control.wait_for(lambda _: model.requests[-1].prompt == "STEP say fresh")
@@ -114,7 +114,7 @@ def test_a_command_in_the_background_is_not(box: AgentBox) -> None:
     shell = '{"command":"echo a; sleep 60","run_in_background":true,"description":"serve"}'
     control.send_input("one", f"STEP tool Bash {shell} STEP say started")
     control.wait_for_state("working")
-    control.wait_for_state("idle", 5, after=len(control.reports))
+    control.wait_for_state("idle", after=len(control.reports))
     time.sleep(2)
     assert control.reports[-1]["session"]["state"] == "idle"
     control.send_input("two", "STEP say next")
