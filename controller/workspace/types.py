@@ -65,10 +65,11 @@ class WorkspaceState:
     """A look at one workspace.
 
     Attributes:
-        detail: for people, why it is broken or foreign.
+        detail: for people: why it is broken or foreign, or what is odd about one that is ready.
         head: the branch's commit in the user's repository; ``None`` when the branch does not exist.
         ahead: commits of the branch since ``base_commit``.
         diverged: the agent's branch and the user's branch have both moved; both are kept, neither is changed.
+        unsaved: uncommitted files, and commits that were not brought home yet.
         snapshot: the newest snapshot's commit, if any.
     """
 
@@ -123,7 +124,7 @@ class Workspaces(Protocol):
         """Look at a repository; raises Terminal ``RepositoryNotFound`` or ``NotARepository``."""
 
     def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
-        """Look at a workspace. ``deep`` also tells ``unsaved``, which costs a full ``git status``."""
+        """Look at a workspace. ``deep`` also tells ``unsaved``, which reads the whole worktree."""
 
     def create(self, ref: WorkspaceRef) -> None:
         """Make or repair branch, worktree and private git directory; checks everything before it makes anything.
@@ -133,12 +134,20 @@ class Workspaces(Protocol):
         """
 
     def collect(self, ref: WorkspaceRef) -> Collected:
-        """Carry the agent's commits into the user's repository; never moves a branch other than forward."""
+        """Carry the agent's commits into the user's repository, below ``refs/cco/``, and let the branch follow.
+
+        The branch moves forward, or, where nobody but the agent has moved it, to the agent's amended or rebased
+        commit; no commit ever loses its last ref. See ``docs/adr/0003-follow-the-agents-rewrites.md``.
+
+        Raises:
+            Terminal: ``CommitsDamaged`` (what is whole was brought), ``TooMuchWork``, ``TooManyRefs``.
+        """
 
     def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
         """Save tracked and untracked (not ignored) uncommitted work under ``refs/cco/snapshots/NAME/``.
 
-        Returns the commit, or ``None`` when there is nothing to save. Index, worktree and branch are not touched.
+        Returns the commit (the newest one again while nothing has changed), or ``None`` when there is nothing to
+        save. Index, worktree and branch are not touched. Work inside declared submodules is not saved.
         """
 
     def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:

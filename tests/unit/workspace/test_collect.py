@@ -128,6 +128,17 @@ def test_commit_amended_between_two_looks_is_kept_too(world: GitWorld) -> None:
     assert all(world.reachable(commit) for commit in lost)
 
 
+def test_reset_behind_the_start_keeps_the_start(world: GitWorld) -> None:
+    world.user_commits("main")
+    ref = world.made()
+    start = world.head(ref)
+    world.agent(ref, "reset", "-q", "--hard", "HEAD~1")
+    assert world.collect(ref).moved
+    world.workspaces.remove(ref)
+    world.user("update-ref", "refs/heads/main", "main~1")
+    assert world.reachable(start)
+
+
 def test_rebase_onto_a_newer_base_is_followed(world: GitWorld) -> None:
     ref = world.made()
     first = world.agent_commits(ref)

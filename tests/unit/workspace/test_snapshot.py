@@ -121,28 +121,19 @@ def test_repository_committed_as_a_link_is_saved_by_its_files(world: GitWorld) -
     assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
 
 
-def test_filters_of_the_user_do_not_run_on_what_the_agent_chose(world: GitWorld) -> None:
+def test_filters_and_hooks_of_the_user_do_not_run_on_what_the_agent_chose(world: GitWorld) -> None:
     ran = world.base / "ran"
-    for key in ("clean", "smudge", "process"):
+    world.write(world.repository / ".gitattributes", "* filter=odd=name\n", world.owner)
+    world.user("add", ".gitattributes")
+    world.user("commit", "-qm", "Attributes")
+    for key in ("clean", "smudge"):
         world.user("config", f"filter.odd=name.{key}", f"touch '{ran}'; cat")
     world.user("config", "filter.odd=name.required", "true")
     world.user("config", "core.fsmonitor", f"touch '{ran}'")
     world.user("config", "core.hooksPath", str(world.base / "hooks"))
-    world.write(world.base / "hooks/post-checkout", f"#!/bin/sh\ntouch '{ran}'\n", world.owner)
-    (world.base / "hooks/post-checkout").chmod(0o755)
-    world.write(world.repository / ".gitattributes", "* filter=odd=name\n", world.owner)
-    world.user(
-        "-c",
-        "core.hooksPath=",
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "filter.odd=name.required=false",
-        "add",
-        ".gitattributes",
-        check=False,
-    )
-    world.user("commit", "-qm", "Attributes", check=False)
+    for hook in ("post-checkout", "reference-transaction", "post-index-change"):
+        world.write(world.base / "hooks" / hook, f"#!/bin/sh\ntouch '{ran}'\n", world.owner)
+        (world.base / "hooks" / hook).chmod(0o755)
     ran.unlink(missing_ok=True)
     ref = world.made()
     world.agent_writes(ref, "new.txt", "content")
