@@ -92,8 +92,7 @@ def collect(ref: WorkspaceRef) -> Collected:
     """Bring home what the agent committed; see :meth:`~controller.workspace.types.Workspaces.collect`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
-    memory = record.load(paths)
-    if memory is None or memory.uid != ref.uid:
+    if record.load_own(paths, ref) is None:
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         return Collected(refs.read_instance_refs(repository.git, names, ref.branch).head, moved=False, diverged=False)
     with folder_lock(paths.directory):

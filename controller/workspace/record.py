@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from controller.errors import Unavailable
+from controller.errors import Conflict, Unavailable
 
 from .safe_files import make_directories, read_text, write_file
 from .types import WorkspaceRef
@@ -95,6 +95,14 @@ def load(paths: StatePaths) -> Record | None:
         return Record(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unavailable("StateUnreadable", f"{paths.record} cannot be read: {error}") from error
+
+
+def load_own(paths: StatePaths, ref: WorkspaceRef) -> Record | None:
+    """Return the memory of this very instance; raises Conflict ``NotOurs`` when it is another one's."""
+    memory = load(paths)
+    if memory is not None and memory.uid != ref.uid:
+        raise Conflict("NotOurs", f"{ref.private} belongs to the instance with uid {memory.uid}: it is left as it is")
+    return memory
 
 
 def save(paths: StatePaths, record: Record) -> None:

@@ -131,8 +131,8 @@ def take(ref: WorkspaceRef, message: str) -> str | None:
     """Save what is uncommitted; see :meth:`~controller.workspace.types.Workspaces.snapshot`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
-    memory = record.load(paths)
-    if memory is None or memory.uid != ref.uid:
+    memory = record.load_own(paths, ref)
+    if memory is None:
         return None
     with folder_lock(paths.directory):
         names = RefNames(ref.instance, ref.uid, ref.attempt)

@@ -8,6 +8,8 @@ import pytest
 
 from support.git_world import OWNERS, GitWorld, git_world
 
+pytest.register_assert_rewrite("contracts")
+
 
 @pytest.fixture(params=OWNERS[-1:], ids=lambda uid: f"owner-{uid}")
 def world(request: pytest.FixtureRequest) -> Iterator[GitWorld]:
