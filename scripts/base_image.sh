@@ -29,8 +29,9 @@ trap 'rm -rf "$work"' EXIT
 echo "deb $mirror $SUITE main" >"$work/sources.list"
 security_mirror=$(debian_mirror Debian-Security)
 [ -z "$security_mirror" ] || echo "deb $security_mirror $SUITE-security main" >>"$work/sources.list"
-# Manuals and translations are left out, as in the public slim image.
+# As in the public slim image: no manuals and translations, no waiting for the disk.
 mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+  --aptopt='Acquire::Languages "none"' --dpkgopt=force-unsafe-io \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
   "$SUITE" "$work/root.tar" - <"$work/sources.list"
