@@ -22,7 +22,7 @@ from .commands import Commands, menu_items
 from .confirm import DeleteDialog
 from .feed import Changes, Feed
 from .new_instance import NewInstanceDialog
-from .parts import Button, Copyable, PageTitle, SearchBox, Text, box, icon, milliseconds
+from .parts import Button, Copyable, PageTitle, Row, SearchBox, Text, box, icon, milliseconds
 from .view import NO_VALUE, Action, InstanceView, attention_title
 
 _COLUMNS = ("Instance", "State", "Activity", "CPU", "Memory", "Age")
@@ -37,26 +37,6 @@ _FILTERS = (
     DisplayState.UNKNOWN,
 )
 _TITLE = "Fleet · cc-orchestrator"
-
-
-class Row(
-    ui.element,
-    component="components/instance_row.js",
-    dependencies=["components/lib/relative_time.js", "components/lib/menu.js"],
-):
-    """One instance: a single element with a single property, because a hundred of them change every few seconds."""
-
-    def __init__(self, view: InstanceView) -> None:
-        super().__init__()
-        self.view = view
-        self.mark(f"row-{view.name}")
-        self.props["row"] = row_text(view)
-
-    def show(self, view: InstanceView) -> None:
-        """Patch the row."""
-        if view != self.view:
-            self.view = view
-            self.props["row"] = row_text(view)
 
 
 @lru_cache(maxsize=2048)
@@ -165,14 +145,14 @@ class FleetPage:
             if row is None:
                 self._insert(view)
             else:
-                row.show(view)
-            self._apply_filter_to(self._rows[name])
+                row.show(row_text(view))
+            self._apply_filter(self._rows[name], view)
         self._show_totals()
 
     def _insert(self, view: InstanceView) -> None:
         index = bisect.bisect_left(sorted(self._rows), view.name)
         with self._body:
-            row = Row(view)
+            row = Row(view.name, row_text(view))
         if index < len(self._rows):
             row.move(target_index=index)
         self._rows[view.name] = row
@@ -193,9 +173,8 @@ class FleetPage:
         self._search.set_visibility(bool(total))
         self._filter_bar.set_visibility(bool(total))
 
-    def _apply_filter_to(self, row: Row) -> None:
-        wanted = self._text in row.view.haystack and self._state in {None, row.view.state}
-        row.set_visibility(wanted)
+    def _apply_filter(self, row: Row, view: InstanceView) -> None:
+        row.set_visibility(self._text in view.haystack and self._state in {None, view.state})
 
     def _filter_by(self, state: DisplayState | None) -> None:
         self._state = None if state is self._state else state
@@ -212,21 +191,22 @@ class FleetPage:
         self._apply_filters()
 
     def _apply_filters(self) -> None:
-        for row in self._rows.values():
-            self._apply_filter_to(row)
+        for name, row in self._rows.items():
+            if (view := self._feed.views.get(name)) is not None:
+                self._apply_filter(row, view)
         self._show_totals()
 
     def _on_pick(self, event: GenericEventArguments) -> None:
         # Comes from a browser: only what the row offers is taken.
         detail = event.args.get("detail") if isinstance(event.args, dict) else None
         name, action = (detail.get("name"), detail.get("action")) if isinstance(detail, dict) else (None, None)
-        row = self._rows.get(str(name))
-        if row is None or action not in row.view.actions:
+        view = self._feed.views.get(str(name))
+        if view is None or action not in view.actions:
             return
         if action == Action.DELETE:
-            self._deletion.ask(row.view.name, self._feed.instances.get(row.view.name))
+            self._deletion.ask(view.name, self._feed.instances.get(view.name))
         else:
-            self._commands.start(row.view.name, Action(action))
+            self._commands.start(view.name, Action(action))
 
 
 class _Filter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nicegui
 from nicegui import ui
 
 from .feed import Changes, Feed
 from .health import Health, PartHealth
-from .parts import SignOut, Text, ThemeToggle, box
+from .parts import COMPONENTS, SignOut, Text, ThemeToggle, box
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("base", "widgets", "icons", "frame", "fleet", "instance")
@@ -17,10 +18,17 @@ STYLES = ("base", "widgets", "icons", "frame", "fleet", "instance")
 
 def head_html(assets: str) -> str:
     """Return what every page has in its ``<head>``; our own constant text, nothing else may get in."""
+    base = f"/_nicegui/{nicegui.__version__}/components"
+    # Loaded with the page also where no element needs it yet: an import that fails later leaves a hole in the page.
+    components = "".join(
+        f'<link rel="modulepreload" href="{base}/{element.component.key}">'
+        for element in COMPONENTS
+        if element.component is not None
+    )
     links = "".join(f'<link rel="stylesheet" href="{assets}/{name}.css">' for name in STYLES)
     fonts = f'<link rel="preload" href="{assets}/fonts/geist.woff2" as="font" type="font/woff2" crossorigin>'
     scripts = "".join(f'<script src="{assets}/{name}.js"></script>' for name in ("reload", "theme"))
-    return f"{scripts}{fonts}{links}"
+    return f"{scripts}{fonts}{links}{components}"
 
 
 def header(feed: Feed) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from nicegui import background_tasks, ui
 
 from api.client import ApiError, Client, ServerUnavailable
-from controller.resources import Input, InputState, Instance
+from controller.resources import Event, Input, InputState, Instance
 
 from . import frame
 from .commands import LABELS, Commands, off_loop
@@ -31,6 +32,7 @@ class InstancePage:
         self._client = client
         self._commands = commands
         self._name = name
+        self._page = ui.context.client
         self._instance: Instance | None = None
         self._attached_to: tuple[int, bool] | None = None
         self._title = PageTitle(f"{name} · cc-orchestrator")
@@ -39,8 +41,9 @@ class InstancePage:
         with box("page instance", "main"):
             Link("Fleet", "/", "crumb")
             self._build_head()
-            self._gone = Text("", "problem hidden", tag="p")
+            self._gone = Text("", "problem", tag="p")
             self._gone.props["role"] = "status"
+            self._gone.set_visibility(False)
             self._body = box("columns")
         instance = feed.instances.get(name)
         if instance is not None:
@@ -74,20 +77,25 @@ class InstancePage:
                 self._work = WorkPanel(instance)
                 self._conditions = ConditionsPanel()
                 self._spec = SpecPanel()
-        background_tasks.create(self._load_events(), name=f"events of {self._name}", context=ui.context.client)
+        background_tasks.create(self._load_events(), name=f"events of {self._name}", context=self._page)
 
     async def _load_events(self) -> None:
         try:
-            self._events.show(await off_loop(lambda: self._client.instance_events(self._name)))
+            self._show_events(await off_loop(lambda: self._client.instance_events(self._name)))
         except (ApiError, ServerUnavailable):
-            self._events.show(())
+            self._show_events(())
 
     def _on_changes(self, changes: Changes) -> None:
         if self._name in changes.instances or changes.synced:
             self._refresh()
-        mine = [event for event in changes.events if event.name == self._name and event.kind == "Instance"]
-        if mine and self._instance is not None:
-            self._events.show(mine)
+        if changes.events and self._instance is not None:
+            self._show_events(changes.events)
+
+    def _show_events(self, events: Sequence[Event]) -> None:
+        # By uid: an instance that had this name before left events behind.
+        if self._instance is not None:
+            uid = self._instance.metadata.uid
+            self._events.show([event for event in events if event.uid == uid])
 
     def _refresh(self) -> None:
         instance = self._feed.instances.get(self._name)
@@ -98,7 +106,7 @@ class InstancePage:
             self._build_body(instance)
         self._instance = instance
         view = self._feed.views[self._name]
-        self._gone.set_visibility(False)
+        self._show_presence(present=True)
         self._show_head(view)
         self._now.show(instance, view)
         self._prompt.show(instance)
@@ -116,10 +124,12 @@ class InstancePage:
             return
         text = "has been deleted" if self._is_built else "does not exist"
         self._gone.show(f"The instance {self._name} {text}. Its branch, if it had one, is still in the repository.")
-        self._gone.set_visibility(True)
-        self._body.set_visibility(False)
-        self._buttons.set_visibility(False)
-        self._pill.set_visibility(False)
+        self._show_presence(present=False)
+
+    def _show_presence(self, *, present: bool) -> None:
+        self._gone.set_visibility(not present)
+        for part in (self._body, self._buttons, self._pill, self._origin):
+            part.set_visibility(present)
 
     def _show_head(self, view: InstanceView) -> None:
         self._title.show(f"{view.name} · {view.state.value.capitalize()} · cc-orchestrator")
@@ -140,7 +150,7 @@ class InstancePage:
         if not current[1]:
             self._work.show_attach(None)
             return
-        background_tasks.create(self._load_attach(), name=f"attach {self._name}", context=ui.context.client)
+        background_tasks.create(self._load_attach(), name=f"attach {self._name}", context=self._page)
 
     async def _load_attach(self) -> None:
         try:

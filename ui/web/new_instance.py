@@ -85,7 +85,7 @@ class NewInstanceDialog:
             self._form = Form(self._send)
             with self._form:
                 self._fields = self._build_fields()
-                with box("problem hidden") as self._problem:
+                with box("problem") as self._problem:
                     self._problem.props["role"] = "alert"
                     icon("warning")
                     self._sentence = Text("")

@@ -10,7 +10,7 @@ from nicegui import ui
 from controller.resources import Condition, ConditionStatus, Event, EventType, Instance
 
 from .parts import Copyable, Meter, Since, Text, box, icon
-from .view import NO_VALUE, InstanceView, human_bytes, shorten, words
+from .view import NO_VALUE, InstanceView, human_bytes, paragraphs, shorten, words
 
 _MAX_EVENTS = 200
 
@@ -247,7 +247,7 @@ class SpecPanel:
         }
         for label, value in values.items():
             self._facts[label].show(value)
-        self._prompt.show(spec.prompt or "")
+        self._prompt.show(paragraphs(spec.prompt or ""))
         for part in (self._prompt_label, self._prompt):
             part.set_visibility(bool(spec.prompt))
 

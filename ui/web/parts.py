@@ -131,6 +131,27 @@ class Meter(ui.element):
             self.classes(add="high") if value >= 85 else self.classes(remove="high")
 
 
+class Row(
+    ui.element,
+    component="components/instance_row.js",
+    dependencies=["components/lib/relative_time.js", "components/lib/menu.js"],
+):
+    """One instance in the fleet: a single element with a single property, because a hundred change every second.
+
+    What is picked in it bubbles up as a ``pick`` event with ``name`` and ``action`` in its ``detail``.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__()
+        self.mark(f"row-{name}")
+        self.props["row"] = text
+
+    def show(self, text: str) -> None:
+        """Patch the row; equal texts send nothing."""
+        if text != self.props["row"]:
+            self.props["row"] = text
+
+
 class Modal(ui.element, component="components/modal.js"):
     """A modal dialog; closed by Escape, by a click beside it or by :meth:`close`."""
 
@@ -217,3 +238,17 @@ class PageTitle(ui.element, component="components/page_title.js"):
         """Patch the title."""
         if text != self.props["text"]:
             self.props["text"] = text
+
+
+COMPONENTS: tuple[type[ui.element], ...] = (
+    Copyable,
+    Form,
+    Modal,
+    PageTitle,
+    Row,
+    SearchBox,
+    SignOut,
+    Since,
+    ThemeToggle,
+)
+"""Those with a half in the browser."""

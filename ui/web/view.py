@@ -24,6 +24,7 @@ from controller.resources import (
 
 NO_VALUE = "\N{EN DASH}"
 _MAX_TEXT = 400
+_MAX_PARAGRAPHS = 20_000
 
 
 class Action(StrEnum):
@@ -174,6 +175,12 @@ def shorten(text: str, limit: int = _MAX_TEXT) -> str:
     """Return one line without control characters, at most ``limit`` long: agents choose some of these texts."""
     flat = _CONTROL.sub(" ", text[: limit * 2]).strip()
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def paragraphs(text: str) -> str:
+    """Return text of several lines the same way, its line ends and tabs kept."""
+    shown = "\n".join(_CONTROL.sub(" ", line) for line in text[:_MAX_PARAGRAPHS].replace("\t", "    ").splitlines())
+    return shown if len(text) <= _MAX_PARAGRAPHS else f"{shown} …"
 
 
 # C0 and C1 controls, and the characters that reorder or hide text around them (bidi overrides, zero width).

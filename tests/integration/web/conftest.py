@@ -17,6 +17,9 @@ def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = start_server(tmp_path_factory.mktemp("server"))
     yield server
     stop_server(server)
+    text = server.log.read_text()
+    assert " ERROR " not in text
+    assert "Traceback" not in text
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from controller.resources import (
     SessionStatus,
     Usage,
 )
-from ui.web.view import NO_VALUE, Action, attention_title, human_bytes, shorten, view_of, words
+from ui.web.view import NO_VALUE, Action, attention_title, human_bytes, paragraphs, shorten, view_of, words
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MiB = 1024**2
@@ -170,6 +170,11 @@ def test_bytes_for_people(value: int, text: str) -> None:
 )
 def test_reasons_as_prose(camel: str, text: str) -> None:
     assert words(camel) == text
+
+
+def test_a_prompt_keeps_its_lines_and_loses_what_would_not_show() -> None:
+    assert paragraphs("one\n\n\ttwo\x1b[31m\u202e\r\nthree") == "one\n\n    two [31m \nthree"
+    assert len(paragraphs("x" * 200_000)) < 20_010
 
 
 def test_long_texts_end_in_an_ellipsis() -> None:

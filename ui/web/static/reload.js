@@ -2,7 +2,7 @@
 // interfaces, and Chromium then aborts whatever it is loading (net::ERR_NETWORK_CHANGED), also from loopback.
 (() => {
   const KEY = "cco-reloads";
-  const MOST = 3;
+  const MOST = 8;
   const FORGET_MS = 30_000;
 
   function attempts() {
