@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_TAIL = 10_000
 DEFAULT_TAIL = 200
 REQUEST_TIMEOUT = 30.0
+POLL_SECONDS = 0.2
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _ROUTE = re.compile(r"/instances/([a-z0-9-]{1,40})/(plan|logs|attach)")
 
 
@@ -88,7 +91,9 @@ class StreamServer:
         Handler.streams = streams
         self._server = _UnixServer(str(path), Handler)
         path.chmod(0o600)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="streams", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(POLL_SECONDS,), name="streams", daemon=True
+        )
 
     def start(self) -> None:
         """Begin to answer."""
@@ -96,9 +101,10 @@ class StreamServer:
 
     def stop(self) -> None:
         """Stop answering and remove the socket."""
-        self._server.shutdown()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join(5.0)
         self._server.server_close()
-        self._thread.join(5.0)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 
@@ -112,6 +118,15 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         connection, _ = super().get_request()
         connection.settimeout(REQUEST_TIMEOUT)
         return connection, "unix"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Tell the log, not stderr, about a connection that ended in the middle."""
+        del request, client_address
+        error = sys.exc_info()[1]
+        if isinstance(error, ConnectionError):
+            logger.debug("stream connection broke")
+        else:
+            logger.error("stream connection failed", exc_info=error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -128,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._problem(HTTPStatus.SERVICE_UNAVAILABLE, error)
         except CcoError as error:
             self._problem(HTTPStatus.CONFLICT, error)
+        except ConnectionError:  # whoever asked has gone, so there is nobody to tell
+            raise
         except Exception:
             logger.exception("stream request failed", extra={"cco_path": self.path})
             failure = Terminal("InternalError", "the controller could not answer; its log says why")
@@ -149,8 +166,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.OK, self.streams.attach(name, read_only=query.get("read_only") in (["1"], ["true"])))
         else:
             tail = query.get("tail", [""])[0]
-            lines = int(tail) if tail.isdecimal() else DEFAULT_TAIL
+            lines = int(tail) if _NUMBER.fullmatch(tail) else DEFAULT_TAIL
             self._send(HTTPStatus.OK, "text/plain; charset=utf-8", self.streams.logs(name, lines))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is not a GET request; the base class would answer with a page."""
+        del explain
+        status = HTTPStatus(code)
+        self.close_connection = True
+        self._problem(status, Terminal(status.name.title().replace("_", ""), message or status.phrase))
 
     def _problem(self, status: HTTPStatus, error: CcoError) -> None:
         body = {"type": "about:blank", "title": status.phrase, "status": status.value}
