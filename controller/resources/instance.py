@@ -20,9 +20,10 @@ from .observed import (
     WorkloadStatus,
     WorkspaceStatus,
 )
-from .quantity import Bytes
+from .quantity import Bytes, format_bytes
 
 MIN_MEMORY = 64 * 1024**2
+MAX_MEMORY = 1024**5
 MAX_PROMPT_CHARACTERS = 200_000
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -41,7 +42,7 @@ _OWN_ARGUMENTS = {
     "--print": "an instance is an interactive session",
     "-p": "an instance is an interactive session",
 }
-_BRANCH_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|^[-/.]|[/.]$|^@$")
+_BRANCH_FORBIDDEN = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|^[-/.]|[/.]$|^(@|HEAD)$")
 
 
 class OperatingMode(StrEnum):
@@ -143,6 +144,9 @@ def _check_cpus(value: float) -> float:
 def _check_memory(value: int) -> int:
     if value < MIN_MEMORY:
         msg = f"{value} bytes is less than the least that can start anything (64Mi; Claude Code wants 1Gi)"
+        raise ValueError(msg)
+    if value > MAX_MEMORY:
+        msg = f"{format_bytes(value)} is more than any machine has: write for example '2Gi'"
         raise ValueError(msg)
     return value
 
@@ -287,8 +291,10 @@ def display_state(instance: Instance) -> tuple[DisplayState, str]:
         return DisplayState.STARTING, "Pending"
     if ready.status is ConditionStatus.UNKNOWN:
         return DisplayState.UNKNOWN, ready.reason
-    if ready.status is ConditionStatus.TRUE and instance.status.session is not None:
+    if ready.status is ConditionStatus.TRUE:
         session = instance.status.session
+        if session is None:
+            return DisplayState.RUNNING, ready.reason
         return _SESSION_WORDS.get(session.state, DisplayState.RUNNING), session.waiting_for or ready.reason
     if ready.reason in TRANSITIONAL_REASONS:
         return DisplayState.STARTING, ready.reason

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_EXPONENT = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?:([kmgt])i?)?b?", re.IGNORECASE)
+_EXPONENT = {None: 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _UNITS = ("", "Ki", "Mi", "Gi", "Ti")
 
 
@@ -24,8 +25,8 @@ def parse_bytes(value: object) -> int:
     if match is None:
         msg = f"{value!r} is not an amount of memory: write for example '512Mi', '2Gi' or '2g'"
         raise ValueError(msg)
-    number, unit, _ = match.groups()
-    return int(float(number) * 1024 ** _EXPONENT[unit.lower()])
+    number, unit = match.groups()
+    return int(Fraction(number) * 1024 ** _EXPONENT[unit and unit.lower()])
 
 
 def format_bytes(value: int) -> str:

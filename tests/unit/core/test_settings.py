@@ -210,6 +210,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "with a word": (b"port\n", "must be a mapping of settings, not a str"),
     "with a number as a key": (b"1: 2\n", "unknown setting"),
     "that is not text": (b"port: \xff\xfe\n", "is not text in UTF-8"),
+    "with a control character": (b"port: \x00\n", "is not YAML"),
     "that would run code": (b"port: !!python/object/apply:os.getcwd []\n", "is not YAML, line 1"),
 }
 
