@@ -115,7 +115,7 @@ def collect_locked(repository: Repository, ref: WorkspaceRef) -> Collected:
         now = refs.read_instance_refs(repository.git, names, ref.branch)
         if brought.broken:  # what is whole is safe now; the rest must not pass for brought home
             _advance(repository, ref, now, memory)
-            raise _damaged(ref, f"objects of {', '.join(brought.broken[:5])} are missing")
+            raise _damaged(ref, f"objects of {', '.join(map(ascii, brought.broken[:5]))} are missing")
         memory = replace(memory, collected=mark)
         record.save(paths, memory)
     return _advance(repository, ref, now, memory)

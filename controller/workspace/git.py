@@ -153,7 +153,7 @@ class Git:
             raise Unavailable(
                 "GitTimeout", f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
             ) from error
-        output = Output(process.returncode, out, os.fsdecode(err).strip())
+        output = Output(process.returncode, out, err.decode(errors="replace").strip())
         if output.status == _NO_PROGRAM:
             raise _not_installed()
         if output.status not in accept:
@@ -187,7 +187,7 @@ class Git:
         except BaseException:
             _end(process)
             raise
-        output = Output(process.returncode, b"", os.fsdecode(err).strip())
+        output = Output(process.returncode, b"", err.decode(errors="replace").strip())
         if output.status != 0 or broken:
             raise _failure(args, self.git_dir, output)
 

@@ -54,7 +54,7 @@ def look(repository: Repository, ref: WorkspaceRef) -> Found:
     problem = _problem(ref, ours, memory)
     if problem:
         return Found(Presence.BROKEN, problem, memory, ours)
-    return Found(Presence.READY, _oddity(ref, ours), memory, ours)
+    return Found(Presence.READY, _oddity(ref, ours, memory), memory, ours)
 
 
 def _foreign(every: list[Registration], ref: WorkspaceRef, ours: Registration | None) -> str:
@@ -87,7 +87,9 @@ def _problem(ref: WorkspaceRef, ours: Registration | None, memory: Record | None
     return next((text for wrong, text in problems if wrong), "")
 
 
-def _oddity(ref: WorkspaceRef, ours: Registration | None) -> str:
+def _oddity(ref: WorkspaceRef, ours: Registration | None, memory: Record | None) -> str:
+    if memory is not None and memory.branch != ref.branch:
+        return f"it was made for branch {memory.branch!r}; to work on {ref.branch!r}, declare another instance"
     expected = f"ref: refs/heads/{ref.branch}"
     if ours is not None and ours.head != expected:
         return f"in {ref.worktree} somebody switched away from branch {ref.branch!r}; commits still come home to it"

@@ -143,10 +143,12 @@ def read_config(repository: Repository, *, home: str | None = None) -> Mapping[s
     git = repository.git
     if home is not None:
         git = git.with_env({"HOME": home, "GIT_CONFIG_GLOBAL": os.path.join(home, ".gitconfig")})
-    out = git.run("config", "--list", "-z", "--includes", accept=(0, 1, 128) if home else (0,))
+    out = git.run("config", "--list", "--show-scope", "-z", "--includes", accept=(0, 1, 128) if home else (0,))
     if out.status != 0:  # an unreadable personal configuration is no reason to stop
         return read_config(repository)
-    return dict(entry.partition("\n")[::2] for entry in out.fields())
+    parts = out.fields()
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return dict(entry.partition("\n")[::2] for scope, entry in pairs if scope != "command")  # ours, see git.py
 
 
 def filters_off(config: Mapping[str, str]) -> dict[str, str]:

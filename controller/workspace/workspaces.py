@@ -6,9 +6,13 @@ You come from ``controller/reconcile``; each verb's story is in the module it ca
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from controller.errors import Terminal
+from controller.errors import Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Mount
 
 from . import collect, creation, private, removal, repository, snapshot
@@ -32,10 +36,45 @@ class GitWorkspaces:
 
     def inspect_repository(self, path: str) -> RepositoryState:
         """Look at a repository."""
-        return repository.inspect(path)
+        with _explained():
+            return repository.inspect(path)
 
     def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
         """Look at a workspace; shallow costs one git process."""
+        with _explained():
+            return self._inspect(ref, deep=deep)
+
+    def create(self, ref: WorkspaceRef) -> None:
+        """Make or repair the workspace."""
+        with _explained(acting=True):
+            self._check(ref)
+            creation.create(ref)
+
+    def collect(self, ref: WorkspaceRef) -> Collected:
+        """Bring the agent's commits home."""
+        with _explained(acting=True):
+            self._check(ref)
+            return collect.collect(ref)
+
+    def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
+        """Save uncommitted work."""
+        with _explained(acting=True):
+            self._check(ref)
+            return snapshot.take(ref, message)
+
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+        """Remove the workspace, or all of it but the worktree."""
+        with _explained(acting=True):
+            self._check(ref)
+            removal.remove(ref, keep_worktree=keep_worktree)
+
+    def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
+        """Return what the workload has to see."""
+        with _explained():
+            self._check(ref)
+            return private.mounts(repository.locate(ref.repository), ref)
+
+    def _inspect(self, ref: WorkspaceRef, *, deep: bool) -> WorkspaceState:
         self._check(ref)
         place = repository.locate(ref.repository)
         found = look(place, ref)
@@ -54,31 +93,6 @@ class GitWorkspaces:
             snapshot=refs.snapshot,
         )
 
-    def create(self, ref: WorkspaceRef) -> None:
-        """Make or repair the workspace."""
-        self._check(ref)
-        creation.create(ref)
-
-    def collect(self, ref: WorkspaceRef) -> Collected:
-        """Bring the agent's commits home."""
-        self._check(ref)
-        return collect.collect(ref)
-
-    def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
-        """Save uncommitted work."""
-        self._check(ref)
-        return snapshot.take(ref, message)
-
-    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
-        """Remove the workspace, or all of it but the worktree."""
-        self._check(ref)
-        removal.remove(ref, keep_worktree=keep_worktree)
-
-    def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
-        """Return what the workload has to see."""
-        self._check(ref)
-        return private.mounts(repository.locate(ref.repository), ref)
-
     def _check(self, ref: WorkspaceRef) -> None:
         creation.check_ref(ref)
         if not Path(ref.private).is_relative_to(self._state_dir / "instances"):
@@ -88,3 +102,24 @@ class GitWorkspaces:
 def _diverged(git: Git, ref: WorkspaceRef, refs: InstanceRefs) -> bool:
     theirs = refs.home.get(f"heads/{ref.branch}")
     return collect.decide(refs.head, refs.brought, theirs, lambda old, new: is_ancestor(git, old, new)).diverged
+
+
+@contextmanager
+def _explained(*, acting: bool = False) -> Iterator[None]:
+    """Turn what the file system answered into a word of the loop.
+
+    A look that was refused knows nothing; an act that was refused will be until a person changes something.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename!r}: " if error.filename is not None else ""
+        message = f"{place}{error.strerror}"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise Retryable("DiskFull", f"{message}: free some space", delay=30.0) from error
+        if acting and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise Terminal(
+                "PermissionDenied",
+                f"{message}: let the controller's user (uid {os.geteuid()}) write there, or run it as root",
+            ) from error
+        raise Unavailable("LookFailed", message) from error

@@ -18,7 +18,9 @@ from controller.workspace.types import Presence, Unsaved, WorkspaceRef, Workspac
 class World(Protocol):
     """A repository as everybody sees it but the workspaces under test."""
 
-    workspaces: Workspaces
+    @property
+    def workspaces(self) -> Workspaces:
+        """The implementation under test."""
 
     def ref(self, instance: str = "web") -> WorkspaceRef:
         """Return a workspace that is not there yet."""

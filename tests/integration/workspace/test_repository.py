@@ -179,8 +179,11 @@ def test_sparse_checkout_of_the_user_is_not_inherited(world: GitWorld) -> None:
     world.user("commit", "-qm", "Deep")
     world.user("sparse-checkout", "set", "--cone", "nothing")
     assert not (world.repository / "deep").exists()
+    assert any("sparse" in warning for warning in world.workspaces.inspect_repository(str(world.repository)).warnings)
     ref = world.made()
     assert (Path(ref.worktree) / "deep/file.txt").exists()
+    assert world.user("config", "core.sparseCheckout", cwd=ref.worktree) == "false"
+    assert world.user("config", "core.sparseCheckout") == "true"
     assert world.unsaved(ref) is Unsaved.NONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Conflict, Terminal
+from controller.errors import Conflict, Retryable, Terminal, Unavailable
 from controller.workspace.types import Presence, WorkspaceRef
 from support.git_world import OWNERS, GitWorld, git_world
 
@@ -50,6 +51,17 @@ def test_everything_the_agent_writes_belongs_to_it_and_nothing_else_does(any_wor
         assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {world.agent_owner}
     git_dir = world.repository / ".git"
     assert {path.lstat().st_uid for path in git_dir.rglob("*")} == {world.owner}
+
+
+def test_what_links_point_to_does_not_change_hands(any_world: GitWorld) -> None:
+    world = any_world
+    world.write(world.base / "mine.txt", "x", world.owner)
+    (world.repository / "link").symlink_to(world.base / "mine.txt")
+    world.user("add", "link")
+    world.user("commit", "-qm", "Link")
+    ref = world.made()
+    assert (Path(ref.worktree) / "link").lstat().st_uid == world.agent_owner
+    assert (world.base / "mine.txt").stat().st_uid == world.owner
 
 
 def test_agent_can_use_all_of_git(any_world: GitWorld) -> None:
@@ -357,3 +369,33 @@ def test_somebody_switching_the_worktree_is_told_and_harms_nothing(world: GitWor
     assert state.presence is Presence.READY
     assert "switched away" in state.detail
     assert world.collect(ref).head == commit
+
+
+def test_folder_that_may_not_be_written_is_said(monkeypatch: pytest.MonkeyPatch, world: GitWorld) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/read/only")
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(Terminal, match="'/read/only'") as caught:
+        world.workspaces.create(world.ref())
+    assert caught.value.reason == "PermissionDenied"
+
+
+def test_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch, world: GitWorld) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(Retryable) as caught:
+        world.workspaces.create(world.ref())
+    assert caught.value.reason == "DiskFull"
+
+
+def test_state_that_cannot_be_read_is_not_taken_for_absent(world: GitWorld) -> None:
+    ref = world.made()
+    record = Path(ref.private).parent / "workspace.json"
+    record.write_text("{")
+    with pytest.raises(Unavailable):
+        world.workspaces.inspect(ref)
+    with pytest.raises(Unavailable):
+        world.workspaces.remove(ref)

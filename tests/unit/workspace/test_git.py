@@ -1,0 +1,111 @@
+"""The one place that runs git keeps its promises about time, failures and names."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Unavailable
+from controller.workspace.git import Git, GitFailed
+from controller.workspace.names import is_ref_name
+from controller.workspace.private import format_config
+from controller.workspace.refs import Move, force, move
+from support.git_world import GitWorld
+
+
+def git_of(world: GitWorld) -> Git:
+    return Git(str(world.repository / ".git"), (world.owner, world.owner))
+
+
+def test_command_that_does_not_end_is_stopped_with_all_it_started(world: GitWorld) -> None:
+    started = time.monotonic()
+    mark = world.base / "mark"
+    with pytest.raises(Unavailable, match="did not end") as caught:
+        git_of(world).run("-c", f"alias.hang=!touch '{mark}'; sleep 60", "hang", timeout=2.0)
+    assert caught.value.reason == "GitTimeout"
+    assert time.monotonic() - started < 20
+    assert mark.exists()
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+    assert not [line for line in running if b"sleep\x0060" in line and str(mark).encode() in line]
+
+
+def test_failure_says_what_git_said(world: GitWorld) -> None:
+    with pytest.raises(GitFailed, match="Needed a single revision"):
+        git_of(world).run("rev-parse", "--verify", "nonsense")
+
+
+def test_writer_of_a_command_that_fails_learns_why(world: GitWorld) -> None:
+    def write() -> None:
+        with git_of(world).feed("fast-import", "--quiet") as (sink, _):
+            for _ in range(1000):
+                sink.write(b"nonsense\n" * 500)
+
+    with pytest.raises(GitFailed, match="Unsupported command: nonsense"):
+        write()
+
+
+def test_moves_are_made_together_or_not_at_all(world: GitWorld) -> None:
+    git = git_of(world)
+    start = world.user("rev-parse", "main")
+    other = world.user("commit-tree", "-p", "main", "-m", "x", "main^{tree}")
+    assert not move(git, [Move("refs/cco/a", start, None), Move("refs/heads/main", other, other)])
+    assert world.refs("refs/cco/") == {}
+    assert move(git, [Move("refs/cco/a", start, None), Move("refs/heads/main", other, start)])
+    assert not move(git, [Move("refs/cco/a", other, None)])
+    force(git, [Move("refs/cco/a", None, start)])
+    assert world.refs() == {"refs/heads/main": other}
+
+
+REFUSED = (
+    [
+        "",
+        "@",
+        ".x",
+        "x.",
+        "x/.y",
+        "x..y",
+        "x//y",
+        "/x",
+        "x/",
+        "x.lock",
+        "x.lock/y",
+        "x y",
+        "x~",
+        "x^",
+        "x:y",
+        "x?",
+        "x*",
+        "x[",
+        "x\\y",
+        "x@{y",
+        "x\ny",
+        "\x7f",
+    ],
+    ["x" * 250, "/".join(["x" * 100] * 11)],
+)
+
+
+@pytest.mark.parametrize("name", [name for names in REFUSED for name in names])
+def test_names_git_refuses(world: GitWorld, name: str) -> None:
+    assert not is_ref_name(name)
+    if len(name) < 250 and name != "@":
+        assert world.user("check-ref-format", f"refs/heads/{name}", check=False) == ""
+        with pytest.raises(AssertionError):
+            world.user("check-ref-format", f"refs/heads/{name}")
+
+
+@pytest.mark.parametrize("name", ["x", "x/y", "-x", "x.y", "ünï/日本", "x@y", "x-", "a'b\"c", "x{y}"])
+def test_names_git_accepts(world: GitWorld, name: str) -> None:
+    assert is_ref_name(name)
+    world.user("check-ref-format", f"refs/heads/{name}")
+
+
+def test_configuration_is_written_as_git_reads_it(world: GitWorld) -> None:
+    values = {"user.name": 'a "b" \\ c\n\td ; # e', "core.worktree": "/with space/ü", "user.email": " x "}
+    path = world.base / "config"
+    path.write_text(format_config(values))
+    for name, value in values.items():
+        assert world.user("config", "--file", str(path), "-z", name) == f"{value}\0"
