@@ -29,6 +29,7 @@ from .types import Collected, WorkspaceRef
 
 logger = logging.getLogger(__name__)
 
+COMMITS_DAMAGED = "CommitsDamaged"
 _UNPACK_BELOW = 100
 """Objects that are unpacked to loose ones instead of kept as a pack, as git itself does on a fetch."""
 _TRIES = 4
@@ -208,7 +209,7 @@ def _revisions(wanted: Iterable[str], unwanted: Iterable[str]) -> bytes:
 
 def _damaged(ref: WorkspaceRef, problem: str) -> Terminal:
     return Terminal(
-        "CommitsDamaged",
+        COMMITS_DAMAGED,
         f"commits of instance {ref.instance!r} cannot be brought home, they stay in {ref.private}: {problem}. "
         "Ask it to check them with 'git fsck' and to remove what that names",
     )

@@ -14,7 +14,7 @@ from controller.errors import Conflict, Terminal
 
 from . import private, record, refs, worktree
 from .agent_refs import read_refs
-from .collect import fingerprint
+from .collect import COMMITS_DAMAGED, collect_locked, fingerprint
 from .git import Git, GitFailed, check_version
 from .locks import folder_lock
 from .names import RefNames, is_instance_name, is_ref_name, is_uid
@@ -78,7 +78,7 @@ def create(ref: WorkspaceRef) -> None:
     start = _check(repository, ref, found)
     paths = StatePaths.of(ref)
     paths.ensure()
-    with folder_lock(paths.directory):
+    with folder_lock(paths.directory) as instance_lock:
         found = look(repository, ref)
         if found.presence is Presence.READY:
             return
@@ -90,7 +90,7 @@ def create(ref: WorkspaceRef) -> None:
             memory, registration = _register(repository, ref, memory, found, lock_fd)
         fresh = not memory.complete
         if fresh or worktree.is_empty(ref.worktree) or not os.path.isfile(os.path.join(registration.admin, "index")):
-            _fill(repository, ref, registration.admin, start)
+            _fill(repository, ref, registration.admin, start, instance_lock)
         if _make_private(repository, ref, start, registration.admin, fresh=fresh) or fresh:
             memory = replace(memory, collected=_nothing_new(ref))
         record.save(paths, replace(memory, complete=True, admin=registration.id))
@@ -99,6 +99,7 @@ def create(ref: WorkspaceRef) -> None:
 def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
     """Check everything that can be checked before the first change, and tell where the branch starts."""
     _refuse_foreign(ref, found)
+    _refuse_overlap(repository, ref)
     config = read_config(repository)
     object_stores(repository)
     _check_objects_readable(repository, ref)
@@ -114,6 +115,17 @@ def _refuse_foreign(ref: WorkspaceRef, found: Found) -> None:
         raise Conflict(
             "PathOccupied",
             f"{found.detail}: move it away or delete it yourself, or give the instance {ref.instance!r} another name",
+        )
+
+
+def _refuse_overlap(repository: Repository, ref: WorkspaceRef) -> None:
+    """Refuse a worktree from which the agent could reach the repository's git directory, or that lies in it."""
+    place = os.path.realpath(ref.worktree)
+    if os.path.commonpath((place, repository.git_dir)) in {place, repository.git_dir}:
+        raise Terminal(
+            "InvalidWorkspace",
+            f"worktree {ref.worktree!r} and the git directory {repository.git_dir!r} overlap: "
+            "set worktree_base_path to a folder outside the repository",
         )
 
 
@@ -245,19 +257,30 @@ def _register(
     return memory, registration
 
 
-def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start) -> None:
+def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, lock_fd: int) -> None:
     """Write the files: those of the commit the agent is on if it is at home, otherwise those of the branch."""
     now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)
     commit = working_commit(read_refs(ref.private), now, ref.branch)
-    worktree.fill(repository, ref, admin, tree=commit if commit != (start.head or start.commit) else None)
+    tree = commit if commit != (start.head or start.commit) else None
+    worktree.fill(repository, ref, admin, lock_fd, tree=tree)
 
 
 def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> bool:
     if private.exists(ref) and private.is_damaged(ref):
+        _rescue(repository, ref)
         private.set_aside(ref)
     wanted = private.seed_refs(repository, ref.branch, start.base_branch)
     index = os.path.join(admin, "index") if fresh else None
     return private.build(repository, ref, Seed(ref.branch, wanted, index))
+
+
+def _rescue(repository: Repository, ref: WorkspaceRef) -> None:
+    """Bring home what is whole in a git directory that is about to be set aside."""
+    try:
+        collect_locked(repository, ref)
+    except Terminal as error:
+        if error.reason != COMMITS_DAMAGED:
+            raise
 
 
 def _nothing_new(ref: WorkspaceRef) -> str | None:

@@ -187,7 +187,7 @@ def _lay_out(directory: str, repository: Repository, ref: WorkspaceRef, seed: Se
         "HEAD": f"ref: refs/heads/{seed.branch}\n",
         "config": format_config(chosen),
         "packed-refs": f"# pack-refs with:\n{_packed(seed.refs)}",
-        "objects/info/alternates": f"{_quote_path(repository.objects)}\n",
+        "objects/info/alternates": f"{repository.objects}\n",
     }
     if is_shallow(repository):
         files["shallow"] = (read_text(os.path.join(repository.git_dir, "shallow"), limit=_MAX_SHALLOW) or "") + "\n"
@@ -197,14 +197,6 @@ def _lay_out(directory: str, repository: Repository, ref: WorkspaceRef, seed: Se
             files[name] = f"{text}\n"
     for name, text in files.items():
         write_file(os.path.join(directory, name), text.encode(errors="surrogateescape"), mode=0o600)
-
-
-def _quote_path(path: str) -> str:
-    """Quote a path for ``objects/info/alternates``, where a leading ``"`` or ``#`` means something."""
-    if not path.startswith(('"', "#")) and "\n" not in path:
-        return path
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 def format_config(values: Mapping[str, str]) -> str:

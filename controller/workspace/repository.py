@@ -54,7 +54,7 @@ def locate(path: str) -> Repository:
         Terminal: ``RepositoryNotFound``, ``NotARepository``.
         Unavailable: ``RepositoryUnreadable``: permissions or a file system that does not answer.
     """
-    if not os.path.isabs(path):
+    if not os.path.isabs(path) or "\n" in path:
         raise Terminal("NotARepository", f"path {path!r} is not absolute: give the full path of the repository")
     try:
         if not os.path.isdir(path):

@@ -180,11 +180,12 @@ def is_empty(worktree: str) -> bool:
     return set(os.listdir(worktree)) <= {".git"}
 
 
-def fill(repository: Repository, ref: WorkspaceRef, admin: str, *, tree: str | None = None) -> None:
+def fill(repository: Repository, ref: WorkspaceRef, admin: str, lock_fd: int, *, tree: str | None = None) -> None:
     """Write the files of HEAD, or those of ``tree`` with the index at HEAD, and hand the folder to the agent.
 
     Overwrites: only for a worktree that is empty or was never complete. Filters do not run, so large files of
-    LFS stay pointers and nothing is fetched.
+    LFS stay pointers and nothing is fetched. Git inherits the instance's lock: should we be killed, the next one
+    to fill waits for it to end.
     """
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
@@ -193,7 +194,7 @@ def fill(repository: Repository, ref: WorkspaceRef, admin: str, *, tree: str | N
     if config.get("core.sparsecheckout") == "true" and config.get("extensions.worktreeconfig") == "true":
         # Git copied the setting; a person's next git command here would take files away under the agent.
         git.run("config", "--worktree", "core.sparseCheckout", "false")
-    git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG)
+    git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG, pass_fds=(lock_fd,))
     if tree is not None:
         git.run("read-tree", "HEAD")
     if repository.owner != ref.owner:

@@ -198,6 +198,14 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert everything(world.base) == before
 
 
+def test_worktree_inside_the_git_directory_is_refused(world: GitWorld) -> None:
+    before = everything(world.base)
+    for path in (world.repository / ".git/worktrees/web", world.repository / ".git/hooks"):
+        with pytest.raises(Terminal, match="overlap"):
+            world.workspaces.create(world.ref(worktree=str(path)))
+    assert everything(world.base) == before
+
+
 def test_branch_checked_out_in_another_worktree_is_refused(world: GitWorld) -> None:
     world.user("worktree", "add", "-q", "-b", "taken", str(world.base / "other"))
     before = everything(world.base)
@@ -261,114 +269,6 @@ def test_name_can_be_used_again_after_a_removal(world: GitWorld) -> None:
     assert second.uid != first.uid
     state = world.workspaces.inspect(second)
     assert (state.presence, state.head, state.base_commit) == (Presence.READY, kept, kept)
-
-
-def test_folder_removed_by_hand_comes_back_with_the_branch_untouched(any_world: GitWorld) -> None:
-    world = any_world
-    ref = world.made()
-    commit = world.agent_commits(ref, "a/b.txt", "work")
-    world.collect(ref)
-    Path(ref.worktree).rename(world.base / "gone")
-    assert presence(world, ref) is Presence.BROKEN
-    world.create(ref)
-    assert presence(world, ref) is Presence.READY
-    assert (Path(ref.worktree) / "a/b.txt").read_text() == "work"
-    assert world.head(ref) == commit == world.agent(ref, "rev-parse", "HEAD")
-    assert world.agent(ref, "status", "--porcelain") == ""
-
-
-def test_folder_comes_back_as_the_agent_left_it_when_it_is_on_another_branch(world: GitWorld) -> None:
-    ref = world.made()
-    world.agent(ref, "switch", "-qc", "aside")
-    world.agent_commits(ref, "aside.txt", "aside")
-    world.collect(ref)
-    Path(ref.worktree).rename(world.base / "gone")
-    world.create(ref)
-    assert world.agent(ref, "status", "--porcelain") == ""
-    assert (Path(ref.worktree) / "aside.txt").exists()
-
-
-def test_files_of_people_in_a_broken_worktree_are_kept(world: GitWorld) -> None:
-    ref = world.made()
-    world.agent_writes(ref, "README.md", "changed")
-    world.agent_writes(ref, "new.txt", "new")
-    (Path(ref.worktree) / ".git").unlink()
-    assert presence(world, ref) is Presence.BROKEN
-    world.create(ref)
-    assert world.agent(ref, "status", "--porcelain").splitlines() == [" M README.md", "?? new.txt"]
-
-
-def test_only_our_registration_is_mended(world: GitWorld) -> None:
-    world.user("worktree", "add", "-q", "-b", "theirs", str(world.base / "theirs"))
-    Path(world.base / "theirs").rename(world.base / "moved")
-    ref = world.made()
-    Path(ref.worktree).rename(world.base / "gone")
-    theirs = everything(world.repository / ".git/worktrees/theirs")
-    world.create(ref)
-    world.workspaces.remove(ref)
-    assert everything(world.repository / ".git/worktrees/theirs") == theirs
-
-
-def test_pruned_registration_is_made_again(world: GitWorld) -> None:
-    ref = world.made()
-    commit = world.agent_commits(ref)
-    world.user("worktree", "unlock", ref.worktree)
-    Path(ref.worktree).rename(world.base / "gone")
-    world.user("worktree", "prune")
-    world.create(ref)
-    assert presence(world, ref) is Presence.READY
-    assert world.collect(ref).head == commit
-
-
-def test_unlocked_worktree_is_still_ours_and_people_may_lock_their_own(world: GitWorld) -> None:
-    ref = world.made()
-    world.user("worktree", "unlock", ref.worktree)
-    assert presence(world, ref) is Presence.READY
-
-
-def test_lost_state_directory_leaves_the_worktree_recognisable(world: GitWorld) -> None:
-    ref = world.made()
-    world.agent_writes(ref, "new.txt", "kept")
-    world.agent_writes(ref, "README.md", "changed")
-    start = world.user("rev-parse", "main")
-    Path(ref.private).parent.rename(world.base / "lost")
-    assert presence(world, ref) is Presence.BROKEN
-    world.create(ref)
-    assert world.agent(ref, "status", "--porcelain").splitlines() == [" M README.md", "?? new.txt"]
-    assert world.workspaces.inspect(ref).base_commit == start
-
-
-def test_deleted_branch_is_not_made_again_silently(world: GitWorld) -> None:
-    ref = world.made()
-    commit = world.agent_commits(ref)
-    world.collect(ref)
-    world.user("update-ref", "-d", "refs/heads/web")
-    state = world.workspaces.inspect(ref)
-    assert state.head is None
-    Path(ref.worktree).rename(world.base / "gone")
-    with pytest.raises(Terminal, match=commit) as caught:
-        world.workspaces.create(ref)
-    assert caught.value.reason == "BranchDeleted"
-
-
-def test_git_directory_the_agent_destroyed_is_set_aside_and_made_anew(world: GitWorld) -> None:
-    ref = world.made()
-    world.agent_writes(ref, "new.txt", "kept")
-    (Path(ref.private) / "HEAD").unlink()
-    assert presence(world, ref) is Presence.BROKEN
-    world.create(ref)
-    assert world.agent(ref, "status", "--porcelain") == "?? new.txt"
-    assert [path.name for path in Path(ref.private).parent.glob("git.damaged-*")] != []
-
-
-def test_somebody_switching_the_worktree_is_told_and_harms_nothing(world: GitWorld) -> None:
-    ref = world.made()
-    commit = world.agent_commits(ref)
-    world.user("-c", f"safe.directory={ref.worktree}", "symbolic-ref", "HEAD", "refs/heads/elsewhere", cwd=ref.worktree)
-    state = world.workspaces.inspect(ref)
-    assert state.presence is Presence.READY
-    assert "switched away" in state.detail
-    assert world.collect(ref).head == commit
 
 
 def test_folder_that_may_not_be_written_is_said(monkeypatch: pytest.MonkeyPatch, world: GitWorld) -> None:
