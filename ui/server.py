@@ -137,7 +137,7 @@ def drop_privileges(state_dir: Path) -> None:
     """Become the state directory's owner, if we are root and it is not; nothing here needs more than that user.
 
     Raises:
-        Terminal: ``PrivilegesKept``.
+        Terminal: ``PrivilegesKept``, ``ProgramUnreadable``.
     """
     if os.geteuid() != 0:
         return
@@ -156,6 +156,10 @@ def drop_privileges(state_dir: Path) -> None:
             f"cannot become the owner of {state_dir} (uid {owner.st_uid}): {error.strerror}; start it as that user"
         )
         raise Terminal("PrivilegesKept", message) from error
+    for part in (os.__file__, __file__):
+        if not os.access(part, os.R_OK):
+            message = f"{part} is not readable for the owner of {state_dir} (uid {owner.st_uid}): install it elsewhere"
+            raise Terminal("ProgramUnreadable", message)
     logger.info("privileges dropped", extra={"cco_uid": owner.st_uid, "cco_gid": owner.st_gid})
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.client import Client, ServerUnavailable
+from api.client import ApiError, Client, ServerUnavailable
 from controller.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +36,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(directory: Path) -> Server:
-    """Start a server on a state directory of its own and wait until it answers."""
-    port = free_port()
+def start_server(directory: Path, port: int | None = None, **settings: str) -> Server:
+    """Start a server on the state directory below ``directory`` and wait until it answers."""
+    port = port or free_port()
     state = directory / "state"
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CCO_", "NICEGUI_"))}
@@ -48,6 +48,7 @@ def start_server(directory: Path) -> Server:
         "CCO_CONFIG": str(directory / "none.yaml"),
         "CCO_MAX_INSTANCES": "0",
         "NICEGUI_STORAGE_PATH": str(directory / "nicegui"),
+        **settings,
     }
     environment.pop("PYTEST_CURRENT_TEST", None)  # NiceGUI would think that it is under test itself
     log = directory / "server.log"
@@ -62,6 +63,8 @@ def start_server(directory: Path) -> Server:
             try:
                 probe.health()
                 break
+            except ApiError:
+                break  # it answers, if only that it is known under other names
             except ServerUnavailable:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()

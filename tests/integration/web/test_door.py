@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from support.fleet import declare, register
 from support.web_server import Server
@@ -86,12 +87,17 @@ def session_cookie(server: Server) -> str:
 
 
 def test_a_websocket_needs_a_session(server: Server) -> None:
-    with pytest.raises((InvalidStatus, ConnectionClosed)), connect(socket_url(server), origin=server.url) as socket:
+    with (
+        pytest.raises((InvalidStatus, ConnectionClosed)),
+        connect(socket_url(server), origin=Origin(server.url)) as socket,
+    ):
         socket.recv(timeout=5)
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", None], ids=["name", "port", "none"])
-def test_a_websocket_of_another_origin_is_refused(server: Server, origin: str | None) -> None:
+@pytest.mark.parametrize(
+    "origin", [Origin("http://evil.example"), Origin("http://127.0.0.1:1"), None], ids=["name", "port", "none"]
+)
+def test_a_websocket_of_another_origin_is_refused(server: Server, origin: Origin | None) -> None:
     cookie = {"Cookie": session_cookie(server)}
     with (
         pytest.raises((InvalidStatus, ConnectionClosed)),
@@ -102,7 +108,7 @@ def test_a_websocket_of_another_origin_is_refused(server: Server, origin: str | 
 
 def test_a_websocket_of_a_signed_in_page_is_let_in(server: Server) -> None:
     cookie = {"Cookie": session_cookie(server)}
-    with connect(socket_url(server), origin=server.url, additional_headers=cookie) as socket:
+    with connect(socket_url(server), origin=Origin(server.url), additional_headers=cookie) as socket:
         opened = str(socket.recv(timeout=5))
         assert json.loads(opened[1:])["sid"]
 
