@@ -64,7 +64,7 @@ def field_errors(errors: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     for path, message in errors.items():
         field = by_path.get(path)
         if field is None:
-            rest.append(f"{path}: {message}")
+            rest.append(f"{path}: {message}" if path else message)
         else:
             shown[field] = message
     return shown, rest
