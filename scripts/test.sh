@@ -1,0 +1,29 @@
+#!/bin/bash
+# `make test`: every test. Unit tests on all processors first, then, one at a time, what runs containers and a browser;
+# last the coverage of both together. Results go to test-results/.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+MINIMUM_COVERAGE=90
+# testcontainers' reaper is an image of its own; tests label what they make and remove it themselves.
+export TESTCONTAINERS_RYUK_DISABLED=true
+
+failed=0
+summary=
+rm -f .coverage .coverage.*
+mkdir -p test-results
+
+run() {
+  local name=$1
+  shift
+  echo "==> $name tests"
+  .venv/bin/python -m pytest --cov --cov-append --cov-report= --junitxml="test-results/$name.xml" "$@" 2>&1 |
+    tee "test-results/$name.log" || failed=1
+  summary+="$name tests: $(tail -n 1 "test-results/$name.log" | sed 's/^=* //; s/ =*$//')"$'\n'
+}
+
+run unit --numprocesses auto tests/unit
+run system tests --ignore tests/unit
+.venv/bin/coverage report --fail-under "$MINIMUM_COVERAGE" || failed=1
+printf '\n%s' "$summary"
+exit "$failed"
