@@ -5,11 +5,15 @@ Used by the dashboard's tests and for the picture in the README.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from api.client import Client
+from controller.reconcile.actions import Plan
 from controller.resources import (
     Condition,
     ConditionStatus,
@@ -29,6 +33,9 @@ from controller.resources import (
     WorkspaceStatus,
 )
 from controller.store import Store
+from controller.streams import Streams, StreamServer
+
+from .fake_runtime import FakeRuntime
 
 MiB = 1024**2
 
@@ -127,3 +134,26 @@ def tell(store: Store, name: str, reason: str, message: str, type_: EventType = 
     """Record an event of an instance."""
     uid = store.instances.get(name).metadata.uid
     store.events.record(Kind.INSTANCE, name, uid, type_, reason, message)
+
+
+class ReportedRuntime(FakeRuntime):
+    """Has the containers that :func:`report` speaks of."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._store = store
+
+    def attach_argv(self, uid: str, argv: Sequence[str]) -> tuple[str, ...]:
+        name = self._store.instances.get_by_uid(uid).metadata.name
+        return ("docker", "exec", "-it", f"cco-{name}-1", *argv)
+
+
+@contextmanager
+def controller_socket(path: Path, store: Store) -> Iterator[None]:
+    """Answer on the controller's socket while the block runs, as the controller does."""
+    server = StreamServer(path, Streams(store.instances.get, lambda _: Plan(), ReportedRuntime(store)))
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()

@@ -23,6 +23,7 @@ class Server:
     """A running ``python -m ui.server``."""
 
     url: str
+    state: Path
     token: str
     client: Client
     store: Store
@@ -70,7 +71,7 @@ def start_server(directory: Path, port: int | None = None, **settings: str) -> S
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
     token = (state / "token").read_text().strip()
-    return Server(url, token, Client(url, token), Store.open(state / "state.db"), process, log)
+    return Server(url, state, token, Client(url, token), Store.open(state / "state.db"), process, log)
 
 
 def stop_server(server: Server) -> float:

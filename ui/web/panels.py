@@ -10,7 +10,7 @@ from nicegui import ui
 from controller.resources import Condition, ConditionStatus, Event, EventType, Instance
 
 from .parts import Copyable, Meter, Since, Text, box, icon
-from .view import NO_VALUE, InstanceView, human_bytes, paragraphs, shorten, words
+from .view import NO_VALUE, InstanceView, human_bytes, paragraphs, prose, shorten, words
 
 _MAX_EVENTS = 200
 
@@ -159,7 +159,7 @@ class _ConditionLine:
             self._shown = shown
         self._status.show(condition.status.value)
         self._reason.show(condition.reason)
-        self._message.show(shorten(condition.message))
+        self._message.show(prose(condition.message))
         self._since.show(condition.last_transition_at)
 
 
@@ -198,7 +198,7 @@ class _EventLine:
                     Text(words(shorten(event.reason, 80)), "type").props["title"] = shorten(event.reason, 80)
                     self._count = Text("", "times")
                     self._since = Since(event.last_at).classes("faint small-text")
-                Text(shorten(event.message), "soft small-text message", tag="p")
+                Text(prose(event.message), "soft small-text message", tag="p")
 
     def show(self, event: Event) -> None:
         self._count.show(f"{event.count} times" if event.count > 1 else "")

@@ -129,7 +129,7 @@ def _detail(instance: Instance, state: DisplayState) -> str:
     if state in {DisplayState.RUNNING, DisplayState.IDLE, DisplayState.WAITING}:
         return ""
     ready = find_condition(instance.status.conditions, "Ready")
-    return shorten(ready.message) if ready is not None else ""
+    return prose(ready.message) if ready is not None else ""
 
 
 def _doing(instance: Instance, state: DisplayState, detail: str) -> tuple[str, datetime | None]:
@@ -175,6 +175,12 @@ def shorten(text: str, limit: int = _MAX_TEXT) -> str:
     """Return one line without control characters, at most ``limit`` long: agents choose some of these texts."""
     flat = _CONTROL.sub(" ", text[: limit * 2]).strip()
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def prose(text: str) -> str:
+    """Return a message as a sentence on its own: the controller's begin in lower case, to follow others' words."""
+    flat = shorten(text)
+    return flat[:1].upper() + flat[1:] if re.match(r"[a-z]+ ", flat) else flat
 
 
 def paragraphs(text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from controller.resources import ConditionStatus, EventType, InputState, OperatingMode, SessionState
-from support.fleet import MiB, Report, declare, register, report, tell
+from support.fleet import MiB, Report, controller_socket, declare, register, report, tell
 from support.web_server import Server
 
 pytestmark = pytest.mark.browser
@@ -65,7 +65,7 @@ def test_events_come_newest_first_and_repeated_ones_are_counted(web: Page, serve
     expect(events).to_have_count(2)
     tell(server.store, "web", "SessionUp", "Claude is back")
     expect(events.first).to_contain_text("Session up")
-    expect(events.last).to_contain_text("made the worktree")
+    expect(events.last).to_contain_text("Made the worktree")
 
 
 def test_a_prompt_is_sent_verbatim_and_acknowledged(web: Page, server: Server) -> None:
@@ -151,6 +151,19 @@ def test_commands_are_copied(web: Page) -> None:
     web.get_by_role("button", name="Copy the attach command").click()
     expect(web.get_by_text("Copied")).to_be_visible()
     assert web.evaluate("navigator.clipboard.readText()") == "cco attach web"
+
+
+def test_the_command_for_those_without_cco_comes_from_the_controller(page: Page, server: Server) -> None:
+    register(server.client, server.store, "shop")
+    declare(server.client, "web", "shop")
+    with controller_socket(server.state / "controller.sock", server.store):
+        report(server.store, "web", Report())
+        page.goto("/instances/web")
+        work = panel(page, "Attach and find the work")
+        line = "docker exec -it cco-web-1 tmux -u attach-session -t =cc-orchestrator-web"
+        expect(work.get_by_text(line, exact=True)).to_be_visible()
+        report(server.store, "web", Report(None, ready=ConditionStatus.FALSE, reason="Suspended"))
+        expect(work.get_by_text(line, exact=True)).to_be_hidden()
 
 
 def test_an_address_that_is_no_page_says_so(page: Page) -> None:

@@ -84,7 +84,7 @@ def test_what_claude_does(status: SessionStatus, text: str) -> None:
 
 def test_the_sentence_of_an_error_is_what_it_does() -> None:
     view = view_of(instance([ready("False", "CrashLoop", "ended five times; see 'cco logs web'")]))
-    assert (view.state, view.doing) == (DisplayState.ERROR, "ended five times; see 'cco logs web'")
+    assert (view.state, view.doing) == (DisplayState.ERROR, "Ended five times; see 'cco logs web'")
     assert view.needs_person
     assert view.doing_since == NOW - timedelta(minutes=2)
 
