@@ -6,6 +6,8 @@ passes until nobody asks for another, as the loop would, with the clock standing
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,12 +40,24 @@ REPOSITORY_PATH = "/repositories/shop"
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """Return a database as a first start makes it; making it would be most of the time of a short test."""
+    with tempfile.TemporaryDirectory(prefix="cco-world-") as folder:
+        path = Path(folder) / "state.db"
+        Store.open(path).close()
+        return path.read_bytes()
+
+
 class World:
     """See the module's docstring."""
 
     def __init__(self, directory: Path) -> None:
         self.now = START
         self.settings = Settings(state_dir=directory)
+        if not self.settings.database.exists():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.settings.database.write_bytes(_empty_database())
         self.store = Store.open(self.settings.database)
         self.engine = FakeEngine(now=self._instant)
         self.git = FakeGit()
