@@ -24,7 +24,7 @@ def test_command_that_does_not_end_is_stopped_with_all_it_started(world: GitWorl
     started = time.monotonic()
     mark = world.base / "mark"
     with pytest.raises(Unavailable, match="did not end") as caught:
-        git_of(world).run("-c", f"alias.hang=!touch '{mark}'; sleep 60", "hang", timeout=2.0)
+        git_of(world).run("-c", f"alias.hang=!touch '{mark}'; sleep 60", "hang", timeout=1.0)
     assert caught.value.reason == "GitTimeout"
     assert time.monotonic() - started < 20
     assert mark.exists()
