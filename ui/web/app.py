@@ -60,6 +60,7 @@ class Dashboard:
         ui.add_head_html(frame.head_html(assets), shared=True)
         ui.page("/", title=f"Fleet · {TITLE}")(self._fleet)
         ui.page("/instances/{name}", title=TITLE)(self._instance)
+        nicegui.app.config.quasar_config["loadingBar"]["skipHijack"] = True  # no bar for every request of a page
         nicegui.app.on_startup(self.feed.start)
         nicegui.app.on_shutdown(self.feed.stop)
 

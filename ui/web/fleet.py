@@ -107,8 +107,11 @@ class FleetPage:
             self._table.props.update({"role": "table", "aria-label": "Instances"})
             with box("row head") as head:
                 head.props["role"] = "row"
-                for column in (*_COLUMNS, ""):
+                for column in _COLUMNS:
                     Text(column, column.lower()).props["role"] = "columnheader"
+                with box("", "span") as actions:
+                    actions.props["role"] = "columnheader"
+                    Text("Actions", "unseen")
             self._body = box("body")
             self._body.props["role"] = "rowgroup"
             self._body.on("pick", self._on_pick, ["detail"])

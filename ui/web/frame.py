@@ -33,9 +33,9 @@ def head_html(assets: str) -> str:
 
 def header(feed: Feed) -> None:
     """Put the bar at the top of the page."""
-    # NiceGUI wraps the content in Quasar's page, a <main> around everything; ours begins below the bar.
+    # NiceGUI wraps everything in Quasar's page, which is a <main>; ours begins below the bar.
     if (slot := ui.context.client.content.parent_slot) is not None:
-        slot.parent.props["role"] = "none"
+        slot.parent.tag = "div"
     with box("bar", "header"):
         with ui.element("a").classes("brand") as brand:
             brand.props["href"] = "/"

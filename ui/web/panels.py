@@ -213,7 +213,7 @@ class SpecPanel:
         with content:
             with _facts():
                 self._facts = {
-                    label: _fact(label, mono=label in {"Repository", "Base branch", "Image"})
+                    label: _fact(label, mono=label == "Repository")
                     for label in (
                         "Repository",
                         "Base branch",

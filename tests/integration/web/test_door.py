@@ -131,6 +131,14 @@ def test_a_pasted_token_signs_in_and_leads_back(context: BrowserContext, server:
 
 
 @pytest.mark.browser
+def test_an_address_pasted_into_the_open_sign_in_page_signs_in(context: BrowserContext, server: Server) -> None:
+    page = context.new_page()
+    page.goto("/login")
+    page.goto(f"/login#token={server.token}")
+    page.wait_for_url(f"{server.url}/", timeout=20_000)
+
+
+@pytest.mark.browser
 def test_the_token_leaves_no_trace(page: Page, server: Server) -> None:
     page.go_back()
     assert server.token not in page.url

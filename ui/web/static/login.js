@@ -44,8 +44,12 @@ form.addEventListener("submit", (event) => {
   else field.focus();
 });
 
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) {
+function takeFromAddress() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) return;
   history.replaceState(null, "", location.pathname + location.search);
   signIn(given);
 }
+
+takeFromAddress();
+window.addEventListener("hashchange", takeFromAddress); // the address was pasted while this page was open
