@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from . import conversation, credentials, facts, layouts
@@ -95,6 +97,7 @@ class Supervisor:
         """From the start of Claude to its end."""
         try:
             layout = await self._layout()
+            _check_workdir(self._config.workdir)
             self._claude.seed()
             self._delivery.settle_unfinished()
             if not self._have_credentials.is_set():
@@ -106,7 +109,7 @@ class Supervisor:
             return _exit_status(await self._claude.watch())
         except (OSError, TerminalError) as error:
             logger.error("instance could not be run", extra={"cco_error": str(error)})  # noqa: TRY400 - for people
-            self._board.learn(facts.Died(time.time(), None, None, f"the agent could not run Claude: {error}"))
+            self._board.learn(facts.Died(time.time(), None, None, f"Claude could not be run: {error}"))
             return FAILED
 
     async def _layout(self) -> layouts.Layout:
@@ -214,3 +217,14 @@ def _exit_status(ending: Ending) -> int:
     if ending.signal is not None:
         return 128 + ending.signal
     return FAILED if ending.status is None else ending.status
+
+
+def _check_workdir(workdir: Path) -> None:
+    """Refuse to begin elsewhere: tmux would take HOME instead of a folder it cannot enter, and say nothing.
+
+    Raises:
+        PermissionError: a folder on the way is closed to this user, in the image or in the repository.
+    """
+    if not os.access(workdir, os.R_OK | os.W_OK | os.X_OK):
+        msg = f"uid {os.getuid()} cannot work in {workdir}: check who may enter it and the folders above it"
+        raise PermissionError(msg)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from controller.agents import Heard
-from controller.resources import Instance, InstanceStatus, LastExit, OperatingMode, RestartPolicy
+from controller.resources import Instance, InstanceStatus, LastExit, OperatingMode, RestartPolicy, SessionState
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import Workload, WorkloadState
 
@@ -54,6 +54,9 @@ def describe_exit(workload: Workload, heard: Heard | None) -> LastExit:
         reason, message = "Killed", "the session was killed (signal 9)"
     else:
         reason, message = "ExitedWithError", f"the session ended with exit code {code}"
+    told = heard.report.session if heard is not None else None
+    if told is not None and told.state is SessionState.EXITED and told.detail and reason == "ExitedWithError":
+        message = told.detail
     return LastExit(
         workload_id=workload.id,
         finished_at=workload.finished_at or workload.started_at or _NEVER,

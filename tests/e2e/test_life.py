@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from support.deadline import eventually
-from support.host_system import System, git
+from support.host_system import System, git, make_repository
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -141,6 +142,19 @@ def test_the_key_is_in_no_place_it_could_leak_from(system: System, repository: P
     assert key.encode() not in b"".join(path.read_bytes() for path in system.state_dir.glob("state.db*"))
     modes = system.docker_exec("secret", "sh", "-c", "stat -c '%a %u' /run/secrets/*").stdout.split("\n")
     assert set(filter(None, modes)) == {"400 1000"}
+
+
+def test_a_repository_in_the_home_of_whoever_runs_this(system: System) -> None:
+    """Root's home is one that the image has too, and closed to others by default."""
+    with tempfile.TemporaryDirectory(prefix=".cco-test-", dir=Path.home()) as folder:
+        made = make_repository(Path(folder) / "homely")
+        system.cco("init", str(made), "--name", "homely", "--no-manifest")
+        system.cco("spawn", "homely", "--repository", "homely", "--permission-mode", "bypassPermissions", "-p", COMMIT)
+        eventually(
+            lambda: git(made, "log", "-1", "--format=%s", "homely") == "Add one", timeout=60, what="Claude committed"
+        )
+        system.cco("delete", "instance", "homely")
+        system.cco("delete", "repository", "homely")
 
 
 @pytest.mark.parametrize(
