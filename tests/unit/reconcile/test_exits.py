@@ -132,7 +132,9 @@ def test_a_healthy_run_without_failures_changes_nothing() -> None:
     assert account(instance(status=before), workload(started_at=LONG_AGO), None, NOW) is before
 
 
-@pytest.mark.parametrize(("began", "count"), [(LONG_AGO, 1), (STARTED, 4), (None, 4)])
+@pytest.mark.parametrize(
+    ("began", "count"), [(LONG_AGO, 1), (ago(seconds=1) - HEALTHY_AFTER, 1), (STARTED, 4), (None, 4)]
+)
 def test_an_exit_after_a_long_run_is_the_first_failure_again(began: object, count: int) -> None:
     status = account(instance(status=healthy_status(failures=THREE)), exited(1, started_at=began), None, NOW)
     assert status.failures.count == count
