@@ -42,6 +42,7 @@ _TITLE = "Fleet · cc-orchestrator"
 @lru_cache(maxsize=2048)
 def row_text(view: InstanceView) -> str:
     """Return what ``instance_row.js`` shows, as JSON; made once for all viewers."""
+    used = view.memory != NO_VALUE
     return json.dumps(
         {
             "name": view.name,
@@ -55,10 +56,10 @@ def row_text(view: InstanceView) -> str:
             "doing": view.doing,
             "since": milliseconds(view.doing_since),
             "cpu": view.cpu,
-            "cpuShare": round(100 * view.cpu_share),
+            "cpuShare": round(100 * view.cpu_share) if used else None,
             "memory": view.memory,
-            "limit": f" / {view.memory_limit}" if view.memory != NO_VALUE else "",
-            "memoryShare": round(100 * view.memory_share),
+            "limit": f" / {view.memory_limit}" if used else "",
+            "memoryShare": round(100 * view.memory_share) if used else None,
             "created": milliseconds(view.created_at),
             "actions": menu_items(view.actions),
         }
@@ -127,7 +128,7 @@ class FleetPage:
             Text("No instances yet", tag="h2")
             Text("Two commands, typed in a git repository of yours, start the first one:", "soft", tag="p")
             with box("commands", "ol"):
-                for number, command in enumerate(("cco init", "cco instance spawn"), 1):
+                for number, command in enumerate(("cco init", "cco instance spawn first"), 1):
                     with box(tag="li"):
                         Text(str(number), "number")
                         Copyable(command, command)

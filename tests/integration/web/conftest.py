@@ -47,6 +47,7 @@ def browser() -> Iterator[Browser]:
 
 
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+NO_SESSION = "401 (Unauthorized)"
 
 
 @dataclass
@@ -56,8 +57,10 @@ class Complaints:
     texts: list[str]
 
     def note(self, message: ConsoleMessage) -> None:
-        # Chromium's way to say that somebody on this machine started a container; pages survive it.
-        if message.type in {"error", "warning"} and NETWORK_CHANGED not in message.text:
+        # Chromium's way to say that somebody on this machine started a container, which pages survive; and that the
+        # sign-in page asked whether there is a session.
+        expected = any(text in message.text for text in (NETWORK_CHANGED, NO_SESSION))
+        if message.type in {"error", "warning"} and not expected:
             self.texts.append(message.text)
 
     def fail(self, error: Error) -> None:
@@ -72,7 +75,7 @@ def watch_for_complaints(page: Page) -> Complaints:
 
 
 def sign_in(page: Page, server: Server) -> None:
-    """Sign in the way ``cco status`` offers."""
+    """Sign in the way ``cco dashboard`` offers."""
     visit(page, f"{server.url}/login#token={server.token}")
     page.wait_for_url(f"{server.url}/", timeout=20_000)
 

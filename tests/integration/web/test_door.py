@@ -139,6 +139,16 @@ def test_an_address_pasted_into_the_open_sign_in_page_signs_in(context: BrowserC
 
 
 @pytest.mark.browser
+def test_a_link_from_elsewhere_needs_no_second_sign_in(page: Page, server: Server) -> None:
+    elsewhere = server.url.replace("127.0.0.1", "localhost")
+    page.route(f"{elsewhere}/", lambda route: route.fulfill(body=f"<a href='{server.url}/instances/web'>go</a>"))
+    page.goto(elsewhere)
+    page.get_by_role("link", name="go").click()
+    expect(page).to_have_url(f"{server.url}/instances/web")
+    expect(page.get_by_role("heading", name="web")).to_be_visible()
+
+
+@pytest.mark.browser
 def test_the_token_leaves_no_trace(page: Page, server: Server) -> None:
     page.go_back()
     assert server.token not in page.url

@@ -25,7 +25,7 @@ def shop(server: Server) -> None:
 
 def test_an_empty_fleet_tells_the_two_commands(page: Page) -> None:
     main = page.get_by_role("main")
-    for text in ("No instances yet", "cco init", "cco instance spawn"):
+    for text in ("No instances yet", "cco init", "cco instance spawn first"):
         expect(main.get_by_text(text, exact=True)).to_be_visible()
 
 
@@ -60,7 +60,7 @@ def test_an_error_says_why_and_what_to_do(page: Page, server: Server) -> None:
     message = "ended 5 times in 10 minutes: see 'cco logs web'"
     report(server.store, "web", Report(None, ready=ConditionStatus.FALSE, reason="CrashLoop", message=message))
     line = row(page, "web")
-    for text in ("Error", "Crash loop", message):
+    for text in ("Error", "Crash loop", message.capitalize()):
         expect(line.get_by_text(text, exact=True)).to_be_visible()
 
 

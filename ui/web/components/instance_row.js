@@ -11,7 +11,7 @@ const text = (value, classes, title = value) => h("span", { class: classes, titl
 const icon = (name) => h("span", { class: `icon icon-${name}`, ...hidden });
 const cell = (name, children) => h("div", { class: `cell ${name}`, role: "cell" }, children);
 const meter = (share, label, classes = "") =>
-  h("progress", { class: `meter ${classes}`, max: 100, value: share, "aria-label": label });
+  share === null ? null : h("progress", { class: `meter ${classes}`, max: 100, value: share, "aria-label": label });
 
 export default {
   props: { row: String },

@@ -51,5 +51,12 @@ function takeFromAddress() {
   signIn(given);
 }
 
-takeFromAddress();
+// Whoever follows a link from another site has a session, but the browser keeps its cookie from that first request.
+async function continueSession() {
+  const answer = await fetch("/api/version").catch(() => undefined);
+  if (answer?.ok) location.replace(destination());
+}
+
+if (new URLSearchParams(location.hash.slice(1)).has("token")) takeFromAddress();
+else continueSession();
 window.addEventListener("hashchange", takeFromAddress); // the address was pasted while this page was open
