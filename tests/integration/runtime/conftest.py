@@ -9,8 +9,6 @@ import pytest
 
 from support.docker_world import DockerWorld, docker_world
 
-pytest.register_assert_rewrite("contracts")
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[DockerWorld]:

@@ -7,8 +7,6 @@ import pytest
 
 from support.world import World
 
-pytest.register_assert_rewrite("support.plan_table")
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
