@@ -149,14 +149,15 @@ def _transfer(
         del home[name]
     logged = frozenset(value for value in agent.logged if kinds.get(value) == "commit")
     known = {value for value in (now.head, now.base, now.brought, *now.home.values()) if value is not None}
-    for tips in ({*home.values(), *logged}, set(home.values())):
+    try:
+        pack = _pack(quarantine, {*home.values(), *logged}, known)
+    except GitFailed:  # a commit that only a reflog remembers may have lost its files
+        logged = _whole(quarantine, logged, known)
         try:
-            pack = _pack(quarantine, tips, known)
-            break
-        except GitFailed as error:  # a commit that only a reflog remembers may have lost its files
-            failure, logged = error, frozenset[str]()
-    else:
-        raise _damaged(ref, failure.message)
+            pack = _pack(quarantine, {*home.values(), *logged}, known)
+        except GitFailed as error:
+            raise _damaged(ref, error.message) from error
+    tips = {*home.values(), *logged}
     if pack is not None:
         _unpack(repository, ref, pack)
     _check_complete(repository, ref, tips)
@@ -182,6 +183,16 @@ def _pack(quarantine: Quarantine, tips: set[str], known: set[str]) -> str | None
     return os.path.join(folder, f"pack-{name}.pack") if name else None
 
 
+def _whole(quarantine: Quarantine, commits: Iterable[str], known: set[str]) -> frozenset[str]:
+    """Return the commits that miss nothing; one git process for each, so only for when packing all has failed."""
+    command = ("rev-list", "--objects", "--quiet", "--stdin")
+    answers = {
+        commit: quarantine.git.run(*command, stdin=_revisions([commit], known), accept=range(256), timeout=LONG)
+        for commit in commits
+    }
+    return frozenset(commit for commit, answer in answers.items() if answer.status == 0)
+
+
 def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
     """Put a pack's objects into the user's repository, as its owner; the pack is opened by us, the owner may not."""
     with open(pack, "rb", buffering=0) as stream:  # git reads from the descriptor, past any buffer of ours
@@ -196,7 +207,8 @@ def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
 
 def _check_complete(repository: Repository, ref: WorkspaceRef, tips: set[str]) -> None:
     """Make sure that everything the tips need is in the user's repository, as git does after a fetch."""
-    command = ("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all")
+    # Without --single-worktree git also looks at all worktrees, and fails on one that is just being added.
+    command = ("rev-list", "--objects", "--quiet", "--single-worktree", "--stdin", "--not", "--all")
     try:
         repository.git.run(*command, stdin=_revisions(tips, ()), timeout=LONG)
     except GitFailed as error:

@@ -72,28 +72,35 @@ def create(ref: WorkspaceRef) -> None:
     """Make or repair the workspace; see :meth:`~controller.workspace.types.Workspaces.create`."""
     check_version()
     repository = locate(ref.repository)
-    found = look(repository, ref)
-    if found.presence is Presence.READY:
-        return
-    start = _check(repository, ref, found)
     paths = StatePaths.of(ref)
-    paths.ensure()
+    _ensure_state(repository, ref, paths)
     with folder_lock(paths.directory) as instance_lock:
         found = look(repository, ref)
         if found.presence is Presence.READY:
             return
-        _refuse_foreign(ref, found)
+        start = _check(repository, ref, found)
         memory = _remember(paths, ref, found, start)
         with folder_lock(repository.git_dir) as lock_fd:
             _check_branch_free(repository, ref, found)
             _make_branch(repository, ref, start)
             memory, registration = _register(repository, ref, memory, found, lock_fd)
         fresh = not memory.complete
-        if fresh or worktree.is_empty(ref.worktree) or not os.path.isfile(os.path.join(registration.admin, "index")):
-            _fill(repository, ref, registration.admin, start, instance_lock)
+        _fill(repository, ref, registration.admin, start, instance_lock, fresh=fresh)
         if _make_private(repository, ref, start, registration.admin, fresh=fresh) or fresh:
             memory = replace(memory, collected=_nothing_new(ref))
         record.save(paths, replace(memory, complete=True, admin=registration.id))
+
+
+def _ensure_state(repository: Repository, ref: WorkspaceRef, paths: StatePaths) -> None:
+    """Make the folder that carries the lock, but not for a workspace that will be refused."""
+    if os.path.isdir(paths.directory):
+        return
+    try:
+        _check(repository, ref, look(repository, ref))
+    except Terminal:
+        if not os.path.isdir(paths.directory):  # otherwise somebody else is making it: what was seen is half of it
+            raise
+    paths.ensure()
 
 
 def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
@@ -104,7 +111,8 @@ def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
     object_stores(repository)
     _check_objects_readable(repository, ref)
     start = _find_start(repository, ref, found.record)
-    _check_branch_free(repository, ref, found)
+    with folder_lock(repository.git_dir):  # a worktree that is being added makes git fail that looks at all of them
+        _check_branch_free(repository, ref, found)
     if is_partial(config):
         require_complete(repository, start.head or start.commit)
     return start
@@ -257,8 +265,20 @@ def _register(
     return memory, registration
 
 
-def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, lock_fd: int) -> None:
-    """Write the files: those of the commit the agent is on if it is at home, otherwise those of the branch."""
+def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, lock_fd: int, *, fresh: bool) -> None:
+    """Write the files: those of the commit the agent is on if it is at home, otherwise those of the branch.
+
+    Git writes the index when all files are there. Files in a worktree that was complete once are somebody's work
+    and are never written over.
+    """
+    has_index = os.path.isfile(os.path.join(admin, "index"))
+    if not worktree.is_empty(ref.worktree):
+        if has_index and fresh:
+            worktree.give_away(repository, ref)
+        elif not has_index and not fresh:
+            worktree.follow(repository, ref, admin)
+        if has_index or not fresh:
+            return
     now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)
     commit = working_commit(read_refs(ref.private), now, ref.branch)
     tree = commit if commit != (start.head or start.commit) else None

@@ -197,6 +197,11 @@ def fill(repository: Repository, ref: WorkspaceRef, admin: str, lock_fd: int, *,
     git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG, pass_fds=(lock_fd,))
     if tree is not None:
         git.run("read-tree", "HEAD")
+    give_away(repository, ref)
+
+
+def give_away(repository: Repository, ref: WorkspaceRef) -> None:
+    """Let the agent own the files, where that is not the repository's owner anyway."""
     if repository.owner != ref.owner:
         chown_tree(ref.worktree, ref.owner)
 

@@ -64,6 +64,16 @@ def test_files_of_people_in_a_broken_worktree_are_kept(world: GitWorld) -> None:
     assert world.agent(ref, "status", "--porcelain").splitlines() == [" M README.md", "?? new.txt"]
 
 
+def test_lost_index_is_made_again_and_no_file_is_written_over(world: GitWorld) -> None:
+    ref = world.made()
+    world.agent_writes(ref, "README.md", "changed")
+    (world.repository / ".git/worktrees/web/index").unlink()
+    assert presence(world, ref) is Presence.BROKEN
+    world.create(ref)
+    assert presence(world, ref) is Presence.READY
+    assert (Path(ref.worktree) / "README.md").read_text() == "changed"
+
+
 def test_only_our_registration_is_mended(world: GitWorld) -> None:
     world.user("worktree", "add", "-q", "-b", "theirs", str(world.base / "theirs"))
     Path(world.base / "theirs").rename(world.base / "moved")

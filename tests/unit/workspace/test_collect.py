@@ -139,6 +139,19 @@ def test_reset_behind_the_start_keeps_the_start(world: GitWorld) -> None:
     assert world.reachable(start)
 
 
+def test_one_commit_that_lost_its_files_does_not_take_others_with_it(world: GitWorld) -> None:
+    ref = world.made()
+    amended = []
+    for _ in range(3):
+        amended.append(world.agent_commits(ref))
+        world.agent(ref, "reset", "-q", "--hard", "main")
+    tree = world.agent(ref, "rev-parse", f"{amended[1]}^{{tree}}")
+    (Path(ref.private) / "objects" / tree[:2] / tree[2:]).unlink()
+    final = world.agent_commits(ref)
+    assert world.collect(ref).head == final
+    assert [world.reachable(commit) for commit in amended] == [True, False, True]
+
+
 def test_rebase_onto_a_newer_base_is_followed(world: GitWorld) -> None:
     ref = world.made()
     first = world.agent_commits(ref)
