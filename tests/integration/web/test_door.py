@@ -123,7 +123,7 @@ def test_a_pasted_token_signs_in_and_leads_back(context: BrowserContext, server:
     expect(page.get_by_label("Token")).to_be_focused()
     page.get_by_label("Token").fill("not-the-token")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("the token is not this server's")
+    expect(page.get_by_role("alert")).to_contain_text("The token is not this server's")
     page.get_by_label("Token").fill(server.token)
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{server.url}/instances/web")

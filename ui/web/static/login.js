@@ -29,7 +29,7 @@ async function signIn(token) {
     const answer = await post(JSON.stringify({ token }));
     if (answer.ok) return location.replace(destination());
     const { detail } = await answer.json().catch(() => ({}));
-    problem.textContent = detail || `The server answered ${answer.status}.`;
+    problem.textContent = (detail && detail[0].toUpperCase() + detail.slice(1)) || `The server answered ${answer.status}.`;
   } catch {
     problem.textContent = "The server does not answer.";
   }
