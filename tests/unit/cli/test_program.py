@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -142,19 +141,14 @@ def test_a_reader_that_went_away_is_quiet() -> None:
         assert running.wait(timeout=30) == ExitCode.BROKEN_PIPE
 
 
-def test_version_is_quick_and_brings_nothing_along() -> None:
+def test_version_brings_nothing_along() -> None:
     code = (
         "import sys; from ui.cli.main import main; sys.argv[:] = ['cco', 'version']; main();"
         "sys.exit(any(name in sys.modules for name in ('typer', 'pydantic', 'httpx', 'rich')))"
     )
-    took = []
-    for _ in range(3):
-        start = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
-        took.append(time.monotonic() - start)
-        assert done.returncode == 0
-        assert done.stdout.startswith("cc-orchestrator ")
-    assert min(took) < 0.15
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("cc-orchestrator ")
 
 
 def test_no_command_imports_the_server_side() -> None:

@@ -275,7 +275,7 @@ class Fleet(RuleBasedStateMachine):
 
 TestConvergence = Fleet.TestCase
 TestConvergence.settings = settings(
-    max_examples=80,
+    max_examples=50,
     stateful_step_count=40,
     # Shrinking costs minutes here; a failing example is printed in full, and a person who wants it small removes this.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
