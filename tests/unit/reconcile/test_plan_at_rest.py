@@ -246,3 +246,4 @@ def test_attempts_are_numbered_without_gaps_or_repetitions(recorded: int, there:
     look = BASE.but(instance=instance(status=healthy_status(attempt=recorded)), workloads=workloads, heard=None)
     (creation,) = [action for action in look.plan().actions if isinstance(action, CreateWorkload)]
     assert creation.attempt == expected
+    assert (creation.reason == "first start") is (expected == 1)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from controller.reconcile.workqueue import BACKOFF_BASE, BACKOFF_LIMIT, Workqueue, backoff
+from support.deadline import eventually
 
 KEYS = ("a", "b", "c")
 keys = st.sampled_from(KEYS)
@@ -238,28 +239,60 @@ def test_nothing_goes_out_after_shut_down(queue: Workqueue[str], clock: Clock) -
     assert len(queue) == 0
 
 
+class Waiting:
+    """Workers that surely wait: the queue looks at the clock with its lock held, and lets go of that only to wait."""
+
+    def __init__(self, workers: int) -> None:
+        self.looks = threading.Semaphore(0)
+        self.queue: Workqueue[str] = Workqueue(clock=self.clock)
+        self.taken: list[str | None] = []
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(workers)]
+        for thread in self.threads:
+            thread.start()
+        for _ in range(workers):
+            assert self.looks.acquire(timeout=LONGEST_SECONDS)
+
+    def clock(self) -> float:
+        self.looks.release()
+        return time.monotonic()
+
+    def work(self) -> None:
+        self.taken.append(self.queue.get())
+
+    def all_took(self) -> list[str | None]:
+        for thread in self.threads:
+            thread.join(LONGEST_SECONDS)
+            assert not thread.is_alive(), "nobody woke it"
+        return self.taken
+
+
 def test_shut_down_wakes_every_worker() -> None:
-    queue: Workqueue[str] = Workqueue()
-    taken: list[str | None] = []
-    workers = [threading.Thread(target=lambda: taken.append(queue.get()), daemon=True) for _ in range(5)]
-    for worker in workers:
-        worker.start()
-    queue.add_after("later", 60.0)
-    queue.shut_down()
-    for worker in workers:
-        worker.join(LONGEST_SECONDS)
-    assert taken == [None] * 5
+    workers = Waiting(5)
+    workers.queue.shut_down()
+    assert workers.all_took() == [None] * 5
 
 
-def test_a_waiting_worker_is_woken_by_a_timer_that_was_set_after_it_began_to_wait() -> None:
-    queue: Workqueue[str] = Workqueue()
-    taken: list[str | None] = []
-    worker = threading.Thread(target=lambda: taken.append(queue.get(LONGEST_SECONDS)), daemon=True)
-    worker.start()
-    queue.add_after("far", 300.0)
-    queue.add_after("near", 0.02)
-    worker.join(LONGEST_SECONDS)
-    assert taken == ["near"]
+def test_a_hint_wakes_a_waiting_worker() -> None:
+    workers = Waiting(1)
+    workers.queue.add("a")
+    assert workers.all_took() == ["a"]
+
+
+def test_a_timer_wakes_a_waiting_worker_that_waited_for_a_later_one() -> None:
+    workers = Waiting(1)
+    workers.queue.add_after("far", 300.0)
+    workers.queue.add_after("near", 0.01)
+    assert workers.all_took() == ["near"]
+
+
+def test_the_end_of_a_pass_wakes_a_waiting_worker_for_what_was_added_meanwhile() -> None:
+    workers = Waiting(2)
+    workers.queue.add("a")
+    eventually(lambda: workers.taken, timeout=LONGEST_SECONDS, what="the first pass", pause=0.001)
+    workers.queue.add("a")
+    assert workers.taken == ["a"]
+    workers.queue.done("a")
+    assert workers.all_took() == ["a", "a"]
 
 
 class Shift:
