@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import socket
 import socketserver
@@ -91,6 +92,9 @@ class StreamServer:
         Handler.streams = streams
         self._server = _UnixServer(str(path), Handler)
         path.chmod(0o600)
+        if os.geteuid() == 0:  # the server runs as the state directory's owner
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_SECONDS,), name="streams", daemon=True
         )

@@ -64,6 +64,12 @@ def test_the_first_day(stack: System, page: Page) -> None:
     )
     assert {path.lstat().st_uid for path in (repository / ".git").rglob("*")} == {1000}
 
+    # What the server asks the controller for.
+    assert "CommitsCollected" in stack.cco("events")
+    assert json.loads(stack.cco("plan", "fish", "-o", "json"))["blocked"] is None
+    assert stack.cco("attach", "fish", "--print").startswith("docker exec -it")
+    assert "agent started" in stack.cco("logs", "fish")
+
     # The browser shows it, and a change there is a change of the spec.
     line = page.get_by_role("row").filter(has=page.get_by_role("link", name="fish", exact=True))
     expect(line.get_by_text("Idle", exact=True)).to_be_visible(timeout=30_000)

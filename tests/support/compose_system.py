@@ -14,6 +14,9 @@ from .host_system import KEY, ROOT, System, environment_for
 from .model_container import Model, free_port
 
 
+USER = 1000
+
+
 @contextmanager
 def running_compose(directory: Path, prefix: str, model: Model) -> Iterator[System]:
     """Run the compose stack for the length of the block; repositories lie in ``directory``, which is its root."""
@@ -24,8 +27,12 @@ def running_compose(directory: Path, prefix: str, model: Model) -> Iterator[Syst
         "COMPOSE_PROJECT_NAME": prefix,
     }
     secrets = system.state_dir / "secrets"
-    secrets.mkdir(mode=0o700, parents=True)
+    system.state_dir.mkdir(mode=0o700)
+    secrets.mkdir(mode=0o700)
     (secrets / "claude.env").write_text(f"ANTHROPIC_API_KEY={KEY}\n", encoding="utf-8")
+    if os.geteuid() == 0:  # most people are not root, so nothing in here may depend on it
+        for made in (system.state_dir, secrets, secrets / "claude.env"):
+            os.chown(made, USER, USER)
     # Compose reads the environment of its own process. Built before: `make test` does that.
     with mock.patch.dict(os.environ, system.environment, clear=True):
         compose = DockerCompose(ROOT, compose_file_name="compose.yaml", build=False, wait=True)

@@ -175,10 +175,10 @@ def laughs(levels: int) -> str:
     ],
 )
 def test_hostile_text_is_refused_quickly(text: str, phrase: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UnreadableError, match=phrase):
         read_documents(text.encode())
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5, "a bomb would take minutes of work"
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
