@@ -49,7 +49,7 @@ def test_conditions_and_session_follow_what_the_controller_writes(web: Page, ser
     expect(panel(web, "Now").get_by_text("Using Bash")).to_be_visible()
     message = "no report for more than 15 s"
     report(server.store, "web", Report(None, ready=ConditionStatus.FALSE, reason="NoSignal", message=message))
-    expect(panel(web, "Conditions").get_by_text("NoSignal", exact=True)).to_be_visible(timeout=1500)
+    expect(panel(web, "Conditions").get_by_text("NoSignal", exact=True)).to_be_visible()
     expect(panel(web, "Conditions").get_by_text(message)).to_be_visible()
     expect(panel(web, "Now").get_by_text(message)).to_be_visible()
     expect(web).to_have_title("web · Error · cc-orchestrator")
@@ -59,7 +59,7 @@ def test_events_come_newest_first_and_repeated_ones_are_counted(web: Page, serve
     events = panel(web, "Events").get_by_role("listitem")
     expect(events).to_have_count(1)
     tell(server.store, "web", "OutOfMemory", "a process was killed", EventType.WARNING)
-    expect(events.first).to_contain_text("Out of memory", timeout=1500)
+    expect(events.first).to_contain_text("Out of memory")
     tell(server.store, "web", "OutOfMemory", "a process was killed", EventType.WARNING)
     expect(events.first).to_contain_text("2 times")
     expect(events).to_have_count(2)
