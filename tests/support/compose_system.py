@@ -13,7 +13,6 @@ from testcontainers.compose import DockerCompose
 from .host_system import KEY, ROOT, System, environment_for
 from .model_container import Model, free_port
 
-
 USER = 1000
 
 
