@@ -43,6 +43,7 @@ NO_CONTAINER = {
 }
 NO_PROCESS = {"SessionReady": "False NotRunning", "AgentHealthy": "False NotRunning"}
 WAS_SUSPENDED = set_condition((), "Suspended", ConditionStatus.TRUE, "Suspended", generation=2, now=STARTED)
+WAS_READY = set_condition((), "Ready", ConditionStatus.TRUE, "Ready", generation=2, now=STARTED)
 
 
 class Row(NamedTuple):
@@ -200,6 +201,10 @@ TABLE: dict[str, Row] = {
             "Suspended": "True Resuming",
             "Ready": "False StartingWorkload",
         },
+    ),
+    "was ready and has lost its container: that is no resuming": Row(
+        BASE.but(instance=instance(status=healthy_status(conditions=WAS_READY)), workloads=(), heard=None),
+        {**NO_CONTAINER, "Ready": "False StartingWorkload"},
     ),
     "was suspended and runs again": Row(
         BASE.but(instance=instance(status=healthy_status(conditions=WAS_SUSPENDED))),
