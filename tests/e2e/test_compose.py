@@ -80,6 +80,11 @@ def test_the_first_day(stack: System, page: Page) -> None:
     page.get_by_role("button", name="Send").click()
     eventually(lambda: "Hello, browser." in stack.screen("fish"), timeout=30, what="the prompt reached Claude")
     page.screenshot(path=SCREENSHOTS / "compose-instance.png", full_page=True)
+    conversation = stack.get("fish")["status"]["session"]["session_id"]
+    subprocess.run(["docker", "kill", stack.container("fish")], check=True, capture_output=True, timeout=30)
+    eventually(lambda: stack.get("fish")["status"]["restarts"] == 1, timeout=30, what="the kill was noticed")
+    stack.wait("fish", "condition=Ready")
+    assert stack.get("fish")["status"]["session"]["session_id"] == conversation
     page.get_by_role("button", name="Suspend").click()
     stack.wait("fish", "state=STOPPED")
     expect(page.get_by_text("Stopped", exact=True).first).to_be_visible(timeout=10_000)
