@@ -41,6 +41,25 @@ def test_a_failure_is_counted_with_its_time_and_its_reason() -> None:
 ENDS: dict[str, tuple[Workload, Heard | None, str, str]] = {
     "by itself": (exited(0), None, "Exited", "ended by itself"),
     "with an error": (exited(3), None, "ExitedWithError", "exit code 3"),
+    "with an error, in the agent's words": (
+        exited(3),
+        heard("exited", session={"detail": "Claude Code refuses to run as root"}),
+        "ExitedWithError",
+        "refuses to run as root",
+    ),
+    "with an error the agent has no words for": (exited(3), heard("exited"), "ExitedWithError", "exit code 3"),
+    "with an error, while the agent spoke of something else": (
+        exited(3),
+        heard("working", session={"detail": "thinking"}),
+        "ExitedWithError",
+        "exit code 3",
+    ),
+    "killed, whatever the agent said": (
+        exited(137),
+        heard("exited", session={"detail": "status 137"}),
+        "Killed",
+        "signal 9",
+    ),
     "without a code": (exited(None), None, "ExitedWithError", "None"),
     "killed": (exited(137), None, "Killed", "signal 9"),
     "killed, and the agent never saw a want of memory": (exited(137), heard(), "Killed", "signal 9"),
