@@ -353,6 +353,10 @@ def test_a_model(model: str) -> None:
     assert manifest(model=model).spec.model == model
 
 
+def test_a_first_prompt_is_kept_as_it_is() -> None:
+    assert manifest(prompt=" go on\n\tplease ").spec.prompt == " go on\n\tplease "
+
+
 def test_claude_code_s_own_name_for_the_manual_mode_is_understood() -> None:
     assert manifest(permission_mode="default").spec.permission_mode == "manual"
     assert InstanceDefaults.model_validate({"permission_mode": "default"}).permission_mode == "manual"
