@@ -6,6 +6,7 @@ blocked. ``test_mutants`` shows that these properties notice a planner that forg
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 from pathlib import Path
@@ -246,7 +247,7 @@ class Fleet(RuleBasedStateMachine):
         for name in NAMES:
             if self.world.gone(name):
                 continue
-            self.world.settle(name, passes=60, until=lambda name=name: self.is_settled(name))
+            self.world.settle(name, passes=60, until=functools.partial(self.is_settled, name))
             self.world.settle(name)
         revision, changes = self.world.store.revision(), len(self.world.engine.changes)
         for name in NAMES:
