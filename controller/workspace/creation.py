@@ -112,6 +112,8 @@ def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
     _check_objects_readable(repository, ref)
     start = _find_start(repository, ref, found.record)
     with folder_lock(repository.git_dir):  # a worktree that is being added makes git fail that looks at all of them
+        if found.registration is not None and not worktree.is_readable(found.registration):
+            worktree.mend(repository, ref, found.registration)  # so does one whose git was killed
         _check_branch_free(repository, ref, found)
     if is_partial(config):
         require_complete(repository, start.head or start.commit)

@@ -21,6 +21,7 @@ from .names import RefNames
 from .presence import look
 from .refs import InstanceRefs, count_between, is_ancestor, read_instance_refs
 from .types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
+from .worktree import is_readable
 
 
 class GitWorkspaces:
@@ -79,6 +80,8 @@ class GitWorkspaces:
         place = repository.locate(ref.repository)
         found = look(place, ref)
         names = RefNames(ref.instance, ref.uid, ref.attempt)
+        if found.registration is not None and not is_readable(found.registration):
+            return WorkspaceState(found.presence, found.detail)  # git fails in the whole repository until it is mended
         refs = read_instance_refs(place.git, names, ref.branch)
         ours = found.presence in {Presence.READY, Presence.BROKEN}
         base = refs.base or (found.record.base_commit if found.record is not None else None)

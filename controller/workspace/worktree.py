@@ -98,7 +98,17 @@ def same_place(one: str | None, other: str) -> bool:
 
 def is_whole(registration: Registration) -> bool:
     """Tell whether the administrative folder has all that git needs."""
-    return all(os.path.isfile(os.path.join(registration.admin, name)) for name in ("HEAD", "commondir", "index"))
+    return all(_is_written(os.path.join(registration.admin, name)) for name in ("HEAD", "commondir", "index"))
+
+
+def is_readable(registration: Registration) -> bool:
+    """Tell whether git can look at all worktrees of the repository in spite of this one."""
+    return all(_is_written(os.path.join(registration.admin, name)) for name in ("gitdir", "HEAD", "commondir"))
+
+
+def _is_written(path: str) -> bool:
+    """Tell whether a file is there with content: git makes it first and fills it a moment later."""
+    return os.path.isfile(path) and os.path.getsize(path) > 0
 
 
 def points_to(worktree: str, admin: str) -> bool | None:
@@ -107,7 +117,7 @@ def points_to(worktree: str, admin: str) -> bool | None:
     A file or folder that points anywhere else means that the folder is not the worktree we made.
     """
     dot_git = os.path.join(worktree, ".git")
-    if not os.path.lexists(dot_git):
+    if not os.path.lexists(dot_git) or (os.path.isfile(dot_git) and not _is_written(dot_git)):
         return None
     line = read_text(dot_git) or ""
     target = line.removeprefix("gitdir: ")
@@ -153,7 +163,7 @@ def checked_out_elsewhere(ref: WorkspaceRef, where: str) -> Terminal:
 def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) -> None:
     """Give a registration of ours back what is missing, whether git was killed while writing it or a person erred.
 
-    The caller holds the repository's lock. Nothing that exists is changed.
+    The caller holds the repository's lock. Nothing that has content is changed.
     """
     if registration.worktree is not None and not same_place(registration.worktree, ref.worktree):
         raise Conflict(
@@ -171,7 +181,7 @@ def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) 
         os.path.join(worktree, ".git"): f"gitdir: {registration.admin}",
     }
     for path, line in expected.items():
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) or (os.path.isfile(path) and not _is_written(path)):
             write_file(path, f"{line}\n".encode(errors="surrogateescape"), mode=0o644, owner=repository.owner)
 
 
@@ -227,7 +237,7 @@ def unregister(repository: Repository, registration: Registration) -> None:
     if (
         path is not None
         and registration.head is not None
-        and os.path.isfile(os.path.join(registration.admin, "commondir"))
+        and _is_written(os.path.join(registration.admin, "commondir"))
     ):
         if registration.lock is not None:
             repository.git.run("worktree", "unlock", "--end-of-options", path)

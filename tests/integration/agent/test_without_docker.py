@@ -261,7 +261,7 @@ def test_a_folder_for_secrets_that_is_not_there(host: Host) -> None:
 def test_a_home_that_cannot_be_used(host: Host) -> None:
     (host.folder / "home" / ".claude.json").mkdir()
     assert host.run(lambda: host.controller.wait_for_state("exited")) == 70
-    assert "the agent could not run Claude" in host.controller.reports[-1]["session"]["detail"]
+    assert "Claude could not be run" in host.controller.reports[-1]["session"]["detail"]
 
 
 @pytest.mark.parametrize(
