@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from controller.agents import Heard
-from controller.resources import Instance, OperatingMode, Repository, SessionState, find_condition
+from controller.resources import Instance, OperatingMode, Repository, SessionState, WorktreePolicy, find_condition
 from controller.resources.conditions import ConditionStatus
 from controller.runtime.protocol import Workload, WorkloadState
 from controller.workspace.types import Presence, Unsaved, WorkspaceState
@@ -110,7 +110,7 @@ def _delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -
         return Plan((*_bring_home(workspace), *save))
     steps: list[Action] = []
     if workspace.presence in {Presence.READY, Presence.BROKEN}:
-        keep = instance.spec.worktree_policy.value == "Retain"
+        keep = instance.spec.worktree_policy is WorktreePolicy.RETAIN
         what = "the worktree is kept by worktree_policy" if keep else "everything in it is in the repository"
         steps = [*_bring_home(workspace), RemoveWorkspace(keep, what)]
     return Plan((*steps, RemoveHome("the instance is being deleted"), Release("nothing of the instance is left")))

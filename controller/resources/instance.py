@@ -117,7 +117,8 @@ def _check_env(value: dict[str, str]) -> dict[str, str]:
 
 def _check_arguments(value: tuple[str, ...]) -> tuple[str, ...]:
     for argument in value:
-        flag = argument.split("=", 1)[0]
+        # A short flag may carry its value: -rSESSION.
+        flag = argument.split("=", 1)[0] if argument.startswith("--") else argument[:2]
         if flag in _OWN_ARGUMENTS:
             msg = f"{flag!r} cannot be an extra argument: {_OWN_ARGUMENTS[flag]}"
             raise ValueError(msg)

@@ -188,6 +188,7 @@ def test_arguments() -> None:
         ("--session-id", "fixed by cc-orchestrator"),
         ("--session-id=x", "fixed by cc-orchestrator"),
         ("--resume", "by itself"),
+        ("-rSESSION", "by itself"),
         ("-r", "by itself"),
         ("--continue", "by itself"),
         ("-c", "by itself"),
