@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
 
+WAKE_SECONDS = 0.5
 RUNTIME_GROUP = "cc_orchestrator.runtimes"
 
 
@@ -156,7 +158,8 @@ class Application:
         self._usage.start()
         self._server.start()
         logger.info("controller started")
-        stop.wait()
+        while not stop.wait(WAKE_SECONDS):
+            pass  # a signal that comes just before a wait is only handled after it
         self._server.stop()
         self._usage.stop()
         self._instances.stop()
@@ -182,15 +185,32 @@ def run(settings: Settings, stop: threading.Event) -> None:
             store.close()
 
 
+def stop_at_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set.
+
+    Not from the handler itself: it may interrupt this thread while it holds the event's own lock, and would then
+    wait for itself for ever. A ``SimpleQueue`` may be put to from anywhere.
+    """
+    stop = threading.Event()
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def relay() -> None:
+        arrived.get()
+        stop.set()
+
+    threading.Thread(target=relay, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda arrived_number, _: arrived.put(arrived_number))
+    return stop
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
     parser.add_argument("command", choices=["run"], help="run the loop until SIGTERM or SIGINT")
     parser.parse_args(arguments)
     os.umask(0o077)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_at_signals()
     try:
         settings = load_settings()
         configure_logging(settings.log_level)

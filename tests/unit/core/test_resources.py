@@ -188,7 +188,6 @@ def test_arguments() -> None:
         ("--session-id", "fixed by cc-orchestrator"),
         ("--session-id=x", "fixed by cc-orchestrator"),
         ("--resume", "by itself"),
-        ("-rSESSION", "by itself"),
         ("-r", "by itself"),
         ("--continue", "by itself"),
         ("-c", "by itself"),
@@ -205,6 +204,10 @@ def test_no_argument(argument: str, way_out: str) -> None:
     assert field == "spec.args"
     assert way_out in message
     assert "\0" in argument or repr(argument.partition("=")[0]) in message
+
+
+def test_a_short_flag_with_its_value_is_seen_through() -> None:
+    assert "'-r' cannot be" in refused(args=["-rSESSION"])[1]
 
 
 def test_too_many_arguments() -> None:
