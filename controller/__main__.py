@@ -31,7 +31,7 @@ from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
 from .runtime.protocol import Runtime
-from .settings import Settings, load_settings
+from .settings import Settings, add_flags, load_settings
 from .state_directory import RunDirectories, controller_lock, prepare_state_directory
 from .store import Store
 from .streams import Streams, StreamServer
@@ -208,11 +208,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
     parser.add_argument("command", choices=["run"], help="run the loop until SIGTERM or SIGINT")
-    parser.parse_args(arguments)
+    add_flags(parser)
+    flags = vars(parser.parse_args(arguments))
+    del flags["command"]
     os.umask(0o077)
     stop = stop_at_signals()
     try:
-        settings = load_settings()
+        settings = load_settings(**flags)
         configure_logging(settings.log_level)
         run(settings, stop)
     except CcoError as error:

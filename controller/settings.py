@@ -6,6 +6,7 @@ settings: see ``controller.credentials``.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
@@ -159,6 +160,13 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         lines = [_explain(".".join(map(str, item["loc"])), item["msg"], item["type"]) for item in error.errors()]
         raise Terminal("InvalidConfig", "; ".join(lines)) from error
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Give a program one option per setting, ``--state-dir`` for ``state_dir``; not given, it is ``None``."""
+    group = parser.add_argument_group("settings", "what the file and the environment say otherwise")
+    for field in Settings.model_fields:
+        group.add_argument(f"--{field.replace('_', '-')}", metavar="VALUE", help=f"as CCO_{field.upper()}")
 
 
 _OTHER_VARIABLES = {"CCO_CONFIG", "CCO_TOKEN", "CCO_TOKEN_FILE", "CCO_SERVER", "CCO_SECRETS_FILE"}

@@ -6,6 +6,7 @@ Requests pass the API's gate first (host, origin, login), whoever answers them: 
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import os
@@ -26,7 +27,7 @@ from api.serving import Server, make_server
 from api.tokens import load_or_create_token
 from controller.errors import CcoError, Terminal
 from controller.logs import configure_logging
-from controller.settings import Settings, load_settings
+from controller.settings import Settings, add_flags, load_settings
 from controller.store import Store
 
 from .web.app import ASSETS, Dashboard
@@ -40,11 +41,14 @@ NOISY = ("uvicorn", "nicegui", "engineio", "socketio", "multipart")
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ui.server", description="The cc-orchestrator API and dashboard.")
+    add_flags(parser)
+    flags = vars(parser.parse_args(arguments))
     os.umask(0o077)
     try:
-        settings = load_settings()
+        settings = load_settings(**flags)
         configure_logging(settings.log_level)
         for name in NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from controller.errors import Terminal
-from controller.settings import Settings, config_path, load_settings
+from controller.settings import Settings, add_flags, config_path, load_settings
 
 Write = Callable[[str], Path]
 
@@ -72,6 +73,17 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(
     monkeypatch.setenv("CCO_WORKERS", "3")
     settings = load_settings(port=8083, workers=None)
     assert (settings.port, settings.workers, settings.max_instances, settings.host) == (8083, 3, 7, "127.0.0.1")
+
+
+def test_a_program_has_a_flag_for_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCO_PORT", "8081")
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    given = load_settings(**vars(parser.parse_args(["--port", "9000", "--allowed-hosts", "a,b", "--state-dir", "/x"])))
+    assert (given.port, given.allowed_hosts, given.state_dir) == (9000, ("a", "b"), Path("/x"))
+    assert set(vars(parser.parse_args([]))) == set(Settings.model_fields)
+    with pytest.raises(Terminal, match="port"):
+        load_settings(**vars(parser.parse_args(["--port", "many"])))
 
 
 def test_a_variable_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
