@@ -1,6 +1,7 @@
 """A gate that has never been red is an assumption: planners that forget a check must fail a test.
 
-Each mutant breaks one decision of ``plan``; the named scenario of ``test_lifecycle`` has to notice it.
+Each mutant breaks one decision of ``plan``; the named scenario of ``test_lifecycle`` or ``test_obstacles`` has to
+notice it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from controller.reconcile import plan as planner
 from controller.reconcile.actions import Plan
 from support.world import World
 
-scenarios = importlib.import_module("unit.reconcile.test_lifecycle")
+SCENARIOS = {
+    **vars(importlib.import_module("unit.reconcile.test_lifecycle")),
+    **vars(importlib.import_module("unit.reconcile.test_obstacles")),
+}
 
 
 def nothing(*_: object) -> tuple[()]:
@@ -64,4 +68,4 @@ def test_a_planner_that(name: str, world: World, monkeypatch: pytest.MonkeyPatch
     function, mutant, scenario = MUTANTS[name]
     monkeypatch.setattr(planner, function, mutant)
     with pytest.raises((AssertionError, ValueError)):
-        getattr(scenarios, scenario)(world)
+        SCENARIOS[scenario](world)
