@@ -66,7 +66,7 @@ def test_the_first_day(stack: System, page: Page) -> None:
 
     # What the server asks the controller for.
     assert "CommitsCollected" in stack.cco("events")
-    assert json.loads(stack.cco("plan", "fish", "-o", "json"))["blocked"] is None
+    assert json.loads(stack.cco("plan", "fish", "-o", "json"))["actions"] == []
     assert stack.cco("attach", "fish", "--print").startswith("docker exec -it")
     assert "agent started" in stack.cco("logs", "fish")
 

@@ -13,6 +13,7 @@ from testcontainers.compose import DockerCompose
 from .host_system import KEY, ROOT, System, environment_for
 from .model_container import Model, free_port
 
+FILES = ["compose.yaml", "tests/support/compose.images.yaml"]
 USER = 1000
 
 
@@ -34,8 +35,7 @@ def running_compose(directory: Path, prefix: str, model: Model) -> Iterator[Syst
             os.chown(made, USER, USER)
     # Compose reads the environment of its own process. Built before: `make test` does that.
     with mock.patch.dict(os.environ, system.environment, clear=True):
-        compose = DockerCompose(ROOT, compose_file_name="compose.yaml", build=False, wait=True)
-        compose.pull = False
+        compose = DockerCompose(ROOT, compose_file_name=FILES, build=False, wait=True)
         try:
             with compose:
                 system.environment = {key: value for key, value in system.environment.items() if key != "CCO_ROOT"}

@@ -40,6 +40,11 @@ def home_name(prefix: str, instance: str, uid: str) -> str:
     return f"{prefix}-{instance}-{uid[:8]}-home"
 
 
+# An image that `docker compose` built carries its project and service as labels, which containers inherit: our
+# containers would look like that project's own, and `docker compose down --remove-orphans` would remove them.
+_NO_SERVICE = {"com.docker.compose.project": "", "com.docker.compose.service": ""}
+
+
 def home_labels(installation: str, instance: str, uid: str) -> dict[str, str]:
     """Return the labels that make a HOME ours."""
     return {LABEL_INSTALLATION: installation, LABEL_INSTANCE: instance, LABEL_UID: uid}
@@ -67,6 +72,7 @@ def container_body(spec: WorkloadSpec, *, installation: str, prefix: str, networ
         "WorkingDir": spec.workdir,
         "Env": [f"{key}={value}" for key, value in {**defaults, **spec.env, **fixed}.items()],
         "Labels": {
+            **_NO_SERVICE,
             **spec.labels,
             **home_labels(installation, spec.name, spec.uid),
             LABEL_ATTEMPT: str(spec.attempt),
