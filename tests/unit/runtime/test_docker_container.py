@@ -59,6 +59,8 @@ def test_a_user_may_set_the_language_but_not_what_makes_it_an_instance() -> None
 def test_labels_cannot_be_forged() -> None:
     labels = body(labels={"cc-orchestrator.uid": "forged", "team": "a"})["Labels"]
     assert labels == {
+        "com.docker.compose.project": "",
+        "com.docker.compose.service": "",
         "team": "a",
         "cc-orchestrator.installation": "inst",
         "cc-orchestrator.instance": "web",
