@@ -20,7 +20,7 @@ down: ## Stop the system and its instances, losing nothing; remove what the demo
 test: setup images ## Every test, with containers and a browser
 	@bash scripts/test.sh
 
-test-unit: setup ## The tests that need no Docker (under a minute)
+test-unit: setup ## The tests that need no Docker (about a minute)
 	$(PYTEST) --numprocesses auto tests/unit
 
 check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
