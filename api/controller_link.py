@@ -7,10 +7,10 @@ import socket
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller.errors import Unavailable
 
@@ -19,6 +19,7 @@ from .wire import Attach, PartHealth, Plan, Problem
 
 TIMEOUT_SECONDS: Final = 20.0
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
+Answer = TypeVar("Answer", bound=BaseModel)
 _PASSED_ON: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
@@ -45,37 +46,61 @@ class ControllerLink:
 
     def plan(self, name: str) -> Plan:
         """Return what the next pass over the instance would do."""
-        try:
-            return Plan.model_validate_json(self._get(f"/instances/{name}/plan"))
-        except ValidationError as error:
-            raise _not_understood() from error
+        return self.ask("GET", f"/instances/{name}/plan", Plan)
 
     def attach(self, name: str, *, read_only: bool) -> Attach:
         """Return the command that attaches a terminal."""
         query = urlencode({"read_only": int(read_only)})
-        try:
-            return Attach.model_validate_json(self._get(f"/instances/{name}/attach?{query}"))
-        except ValidationError as error:
-            raise _not_understood() from error
+        return self.ask("GET", f"/instances/{name}/attach?{query}", Attach)
 
     def logs(self, name: str, *, tail: int) -> bytes:
         """Return the last lines the instance's container printed."""
-        return self._get(f"/instances/{name}/logs?{urlencode({'tail': tail})}")
+        return self._send("GET", f"/instances/{name}/logs?{urlencode({'tail': tail})}")
 
     def health(self) -> PartHealth:
         """Tell whether it answers; never raises."""
         try:
-            self._get("/health", timeout=HEALTH_TIMEOUT_SECONDS)
+            self._send("GET", "/health", timeout=HEALTH_TIMEOUT_SECONDS)
         except (Unavailable, Refused) as error:
             return PartHealth(status="unavailable", detail=error.message)
         return PartHealth(status="ok")
 
-    def _get(self, target: str, timeout: float = TIMEOUT_SECONDS) -> bytes:
-        connection = _Connection(self._path, timeout)
+    def ask(
+        self,
+        method: str,
+        target: str,
+        answer: type[Answer],
+        *,
+        body: BaseModel | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> Answer:
+        """Send one request and return its answer.
+
+        Args:
+            method: ``GET`` for looks, ``POST`` for acts.
+            target: path and query.
+            answer: what is expected.
+            body: sent as JSON.
+            timeout: seconds until the answer has to be there.
+
+        Raises:
+            Refused: the controller said no; its reason and words are passed on.
+            Unavailable: ``ControllerUnavailable``.
+        """
         try:
-            connection.request("GET", target)
+            return answer.model_validate_json(self._send(method, target, body=body, timeout=timeout))
+        except ValidationError as error:
+            raise _not_understood() from error
+
+    def _send(
+        self, method: str, target: str, *, body: BaseModel | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> bytes:
+        connection = _Connection(self._path, timeout)
+        text = None if body is None else body.model_dump_json().encode()
+        try:
+            connection.request(method, target, text)
             response = connection.getresponse()
-            status, body = response.status, response.read()
+            status, received = response.status, response.read()
         except TimeoutError as error:
             raise _unavailable("did not answer in time") from error
         except (OSError, http.client.HTTPException) as error:
@@ -83,9 +108,9 @@ class ControllerLink:
         finally:
             connection.close()
         if status == HTTPStatus.OK:
-            return body
+            return received
         try:
-            problem = Problem.model_validate_json(body)
+            problem = Problem.model_validate_json(received)
         except ValidationError as error:
             raise _not_understood() from error
         passed = status if status in _PASSED_ON else HTTPStatus.BAD_GATEWAY

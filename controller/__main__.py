@@ -14,12 +14,10 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
-from typing import Protocol
 
 from .agents import AgentLinks
 from .credentials import Credentials
-from .errors import CcoError, NotFound, Terminal
+from .errors import CcoError, NotFound
 from .logs import configure_logging
 from .reconcile.actions import Plan
 from .reconcile.execute import Executor
@@ -30,56 +28,33 @@ from .reconcile.repositories import RepositoryReconciler
 from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
-from .runtime.protocol import Runtime
+from .runtime.choice import Runtimes
 from .settings import Settings, add_flags, load_settings
 from .state_directory import RunDirectories, controller_lock, prepare_state_directory
 from .store import Store
-from .streams import Streams, StreamServer
+from .streams import StreamServer
+from .streams.instances import InstanceStreams
 from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
 
 WAKE_SECONDS = 0.5
-RUNTIME_GROUP = "cc_orchestrator.runtimes"
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class ConfiguredRuntime(Runtime, Protocol):
-    """What an entry point of the group ``cc_orchestrator.runtimes`` names."""
-
-    @classmethod
-    def from_settings(cls, settings: Settings, installation: str) -> Runtime:
-        """Return the runtime for one installation."""
-
-
-def load_runtime(settings: Settings, installation: str) -> Runtime:
-    """Return the runtime the settings name, found by entry point.
-
-    Raises:
-        Terminal: ``UnknownRuntime``, naming those that are installed.
-    """
-    known = {point.name: point for point in entry_points(group=RUNTIME_GROUP)}
-    if settings.runtime not in known:
-        names = ", ".join(sorted(known)) or "none"
-        raise Terminal("UnknownRuntime", f"runtime {settings.runtime!r} is not installed; there is: {names}")
-    factory: type[ConfiguredRuntime] = known[settings.runtime].load()
-    return factory.from_settings(settings, installation)
-
-
 class Application:
     """All parts of one controller process, wired."""
 
-    def __init__(self, settings: Settings, store: Store, runtime: Runtime, credentials: Credentials) -> None:
-        self._runtime = runtime
+    def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
         directories = RunDirectories(settings)
         workspaces = GitWorkspaces(settings.state_dir)
         self._links = AgentLinks(directories.path, credentials.read, self._wake)
         executor = Executor(
             workspaces=workspaces,
-            runtime=runtime,
+            runtimes=runtimes,
             links=self._links,
             rows=store.instances,
             inputs=store.inputs,
@@ -93,7 +68,7 @@ class Application:
             inputs=store.inputs,
             events=store.events,
             workspaces=workspaces,
-            runtime=runtime,
+            runtimes=runtimes,
             links=self._links,
             executor=executor,
             credentials=credentials.present,
@@ -126,7 +101,7 @@ class Application:
             reconciler,
             (
                 StoreSource(store, Kind.INSTANCE, instance_names),
-                RuntimeSource(runtime, name_of, instance_names),
+                *(RuntimeSource(runtimes, name, name_of, instance_names) for name in runtimes.names),
                 ResyncSource(instance_names, settings.resync_seconds),
             ),
             workers=settings.workers,
@@ -146,7 +121,9 @@ class Application:
             seen, observed, wanted = reconciler.observe(instance)
             return plan(seen, observed, wanted, reconciler.pace, now=_now())
 
-        self._server = StreamServer(settings.controller_socket, Streams(store.instances.get, preview, runtime))
+        self._server = StreamServer(
+            settings.controller_socket, InstanceStreams(store.instances.get, preview, runtimes).routes()
+        )
 
     def _wake(self, name: str) -> None:
         self._instances.queue.add(Request(name))
@@ -179,8 +156,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with controller_lock(settings.state_dir):
         store = Store.open(settings.database)
         try:
-            runtime = load_runtime(settings, store.installation_id)
-            Application(settings, store, runtime, credentials).run(stop)
+            runtimes = Runtimes.from_settings(settings, store.installation_id)
+            Application(settings, store, runtimes, credentials).run(stop)
         finally:
             store.close()
 

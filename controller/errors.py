@@ -6,7 +6,8 @@
     ├── Retryable             the world is in the way for now; the pass is repeated after ``delay``
     │   └── Unavailable       a look failed: nothing is known, so nothing may be concluded
     ├── Terminal              no retry will help until somebody changes something
-    │   └── Conflict          something that is not ours stands where we must build
+    │   ├── Conflict          something that is not ours stands where we must build
+    │   └── Fenced            another controller has taken over: this process has no say any more
     └── StoreError            raised to API callers, never inside a pass
         ├── NotFound
         ├── AlreadyExists
@@ -55,6 +56,10 @@ class Terminal(CcoError):
 
 class Conflict(Terminal):
     """Something we did not make occupies a name, a path or a branch; we never touch it."""
+
+
+class Fenced(Terminal):
+    """Another controller has taken over since; whatever this process would do now is no longer its to do."""
 
 
 class StoreError(CcoError):

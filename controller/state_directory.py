@@ -1,19 +1,17 @@
-"""The state directory: private, owned by the user it belongs to, and used by one controller at a time."""
+"""The state directory: private, and owned by the user it belongs to. Who may use it: ``leadership``."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Terminal
+from .leadership import unusable
 from .settings import Settings
 
-LOCK_NAME = "controller.lock"
 _LONGEST_SOCKET_PATH = 107
 
 
@@ -34,37 +32,7 @@ def prepare_state_directory(settings: Settings) -> None:
             owner = settings.root.stat()
             os.chown(directory, owner.st_uid, owner.st_gid)
     except OSError as error:
-        raise _unusable(directory, error) from error
-
-
-def _unusable(directory: Path, error: OSError) -> Terminal:
-    message = f"state_dir {str(directory)!r} cannot be used: {error.strerror}; set CCO_STATE_DIR to a folder of yours"
-    return Terminal("StateDirectoryUnusable", message)
-
-
-@contextlib.contextmanager
-def controller_lock(directory: Path) -> Iterator[None]:
-    """Hold the state directory for this controller.
-
-    Raises:
-        Terminal: ``ControllerRunning``, naming the process that holds it; ``StateDirectoryUnusable``.
-    """
-    try:
-        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unusable(directory, error) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
-            message = f"another controller (process {holder}) uses {directory}; stop it, or set another CCO_STATE_DIR"
-            raise Terminal("ControllerRunning", message) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} on {os.uname().nodename}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
+        raise unusable(directory, error) from error
 
 
 @dataclass(frozen=True, slots=True)

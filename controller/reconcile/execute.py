@@ -16,7 +16,8 @@ from controller.agents import Agents
 from controller.errors import Retryable
 from controller.resources import EventType, Input, InputState, Instance, InstanceStatus, Kind, WorkspaceStatus
 from controller.resources.observed import FailureRecord
-from controller.runtime.protocol import Mount, Runtime, WorkloadSpec
+from controller.runtime.choice import Runtimes
+from controller.runtime.protocol import Mount, WorkloadSpec
 from controller.workspace.types import Workspaces
 
 from .actions import (
@@ -94,7 +95,7 @@ class Executor:
     """
 
     workspaces: Workspaces
-    runtime: Runtime
+    runtimes: Runtimes
     links: Agents
     rows: Rows
     inputs: InputSink
@@ -123,15 +124,16 @@ class Executor:
     ) -> tuple[InstanceStatus, str | None]:
         """Return the changed status and the event's message (``None``: not worth an event)."""
         uid, name = instance.metadata.uid, instance.metadata.name
+        runtime = self.runtimes.of(instance)
         match action:
             case StopWorkload():
-                self.runtime.stop(uid, grace=self.stop_grace)
+                runtime.stop(uid, grace=self.stop_grace)
             case RemoveWorkload():
-                self.runtime.remove(uid)
+                runtime.remove(uid)
             case UpdateLimits():
-                self.runtime.update(uid, action.limits)
+                runtime.update(uid, action.limits)
             case RemoveHome():
-                self.runtime.remove_home(uid, name)
+                runtime.remove_home(uid, name)
             case Release():
                 self.links.forget(uid)
                 self.run_dir.remove(name)
@@ -155,23 +157,24 @@ class Executor:
     ) -> tuple[InstanceStatus, str | None]:
         """The actions that need to know what is wanted."""
         uid = instance.metadata.uid
+        runtime = self.runtimes.of(instance)
         match action:
             case EnsureWorkspace():
                 self.workspaces.create(wanted.ref)
                 return _with_workspace(status, wanted), action.reason
             case CreateWorkload():
                 self._configure(wanted, action.attempt)
-                self.runtime.create(self._workload_spec(instance, wanted, action.attempt))
-                self.runtime.start(uid, action.attempt)
+                runtime.create(self._workload_spec(instance, wanted, action.attempt))
+                runtime.start(uid, action.attempt)
                 return _started(status, instance, action.attempt), action.reason
             case StartWorkload():
                 self._configure(wanted, status.attempt)
-                self.runtime.start(uid, status.attempt)
+                runtime.start(uid, status.attempt)
                 return _started(status, instance, status.attempt), action.reason
             case RestartWorkload():
-                self.runtime.stop(uid, grace=self.stop_grace)
+                runtime.stop(uid, grace=self.stop_grace)
                 self._configure(wanted, status.attempt)
-                self.runtime.start(uid, status.attempt)
+                runtime.start(uid, status.attempt)
                 started = _started(status, instance, status.attempt)
                 if action.failure:
                     failures = count_failure(status.failures, action.failure, action.reason, now)

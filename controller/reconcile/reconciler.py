@@ -26,7 +26,8 @@ from controller.resources import (
 )
 from controller.resources.conditions import ConditionStatus
 from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
-from controller.runtime.protocol import Runtime, Workload
+from controller.runtime.choice import Runtimes
+from controller.runtime.protocol import Workload
 from controller.settings import Settings
 from controller.workspace.types import Presence, Workspaces, WorkspaceState
 
@@ -75,7 +76,7 @@ class InstanceReconciler:
     inputs: InputSink
     events: EventSink
     workspaces: Workspaces
-    runtime: Runtime
+    runtimes: Runtimes
     links: Agents
     executor: Executor
     credentials: Callable[[], bool]
@@ -121,7 +122,7 @@ class InstanceReconciler:
         """
         uid = instance.metadata.uid
         self.links.open(instance.metadata.name, uid)
-        workloads = self.runtime.inspect(uid)
+        workloads = self.runtimes.of(instance).inspect(uid)
         attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
         heard = _current(self.links.heard(uid), attempt, only)

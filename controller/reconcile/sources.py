@@ -13,6 +13,7 @@ from typing import Protocol
 
 from controller.errors import CcoError
 from controller.resources import Kind
+from controller.runtime.choice import Runtimes
 from controller.runtime.protocol import Resync, Runtime
 
 from .loop import Request
@@ -101,30 +102,38 @@ class RuntimeSource:
     """Announces the instances whose workload changed; all of them after every (re)connection.
 
     Args:
+        name: of the runtime; nothing is asked of it before an instance uses it.
         name_of: returns the name of the instance with a uid, ``None`` if there is none.
         names: returns the names of all instances.
     """
 
-    runtime: Runtime
+    runtimes: Runtimes
+    name: str
     name_of: Callable[[str], str | None]
     names: Callable[[], Iterable[str]]
 
     def run(self, queue: Workqueue[Request], stop: threading.Event) -> None:
         """See :class:`~controller.reconcile.loop.Source`."""
-        for hint in self.runtime.watch(stop):
+        while not stop.is_set():
+            if (runtime := self.runtimes.in_use(self.name, POLL_SECONDS)) is not None:
+                self._follow(runtime, queue, stop)
+
+    def _follow(self, runtime: Runtime, queue: Workqueue[Request], stop: threading.Event) -> None:
+        for hint in runtime.watch(stop):
             if isinstance(hint, Resync):
-                self._prepare()
+                _prepare(runtime)
             found = self.names() if isinstance(hint, Resync) else (self.name_of(hint),)
             for name in found:
                 if name is not None:
                     queue.add(Request(name))
 
-    def _prepare(self) -> None:
-        """Prepare the runtime; what is in the way of that, the passes will meet and report."""
-        try:
-            self.runtime.prepare()
-        except CcoError as error:
-            logger.warning("runtime not prepared", extra={"cco_reason": error.reason, "cco_error": error.message})
+
+def _prepare(runtime: Runtime) -> None:
+    """Prepare the runtime; what is in the way of that, the passes will meet and report."""
+    try:
+        runtime.prepare()
+    except CcoError as error:
+        logger.warning("runtime not prepared", extra={"cco_reason": error.reason, "cco_error": error.message})
 
 
 @dataclass(frozen=True, slots=True)

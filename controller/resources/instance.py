@@ -14,6 +14,7 @@ from .metadata import ManifestMetadata, Metadata
 from .observed import (
     FailureRecord,
     LastExit,
+    Parking,
     SessionState,
     SessionStatus,
     Usage,
@@ -24,6 +25,7 @@ from .quantity import Bytes, format_bytes
 
 MIN_MEMORY = 64 * 1024**2
 MAX_MEMORY = 1024**5
+MIN_DISK = 64 * 1024**2
 MAX_PROMPT_CHARACTERS = 200_000
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -171,11 +173,13 @@ class Resources(Model):
         cpus: cores, 1.5 is one and a half.
         memory: bytes, without swap; exceeding it kills a process in the container.
         pids: processes and threads together.
+        disk: bytes of worktree, private git directory and HOME together; an instance that holds more is stopped.
     """
 
     cpus: Annotated[float, AfterValidator(_check_cpus)] = 1.0
     memory: Annotated[Bytes, AfterValidator(_check_memory)] = 2 * 1024**3
     pids: Annotated[int, Field(ge=16, le=32768)] = 512
+    disk: Annotated[Bytes, Field(ge=MIN_DISK, le=MAX_MEMORY)] = 20 * 1024**3
 
 
 class InstanceDefaults(Model):
@@ -201,7 +205,9 @@ class InstanceSpec(Model):
         base_branch: where a new branch starts; default: the repository's base branch.
         prompt: first prompt, given once at the first start.
         image: container image; default: the setting ``instance_image``.
+        runtime: what runs it, for example ``docker`` or ``process``; default: the setting ``runtime``. Fixed once made.
         restart_generation: raise it by one to ask for a restart.
+        retry_generation: raise it by one to ask for another try of what was given up or parked.
         args: extra arguments for ``claude``.
     """
 
@@ -217,6 +223,8 @@ class InstanceSpec(Model):
     env: Environment = Field(default_factory=dict)
     operating_mode: OperatingMode = OperatingMode.RUNNING
     restart_generation: Annotated[int, Field(ge=0)] = 0
+    retry_generation: Annotated[int, Field(ge=0)] = 0
+    runtime: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] | None = None
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     worktree_policy: WorktreePolicy = WorktreePolicy.DELETE
     args: Arguments = ()
@@ -237,13 +245,21 @@ class InstanceStatus(Model):
     Attributes:
         attempt: number of the current workload; a replacement gets the next one.
         restarted_generation: the ``restart_generation`` that was carried out last.
+        retried_generation: the ``retry_generation`` that was carried out last.
+        runtime: what runs it; fixed with the first workload.
+        parked: why it rests although its spec wants it to run; ``None`` otherwise.
+        oom_kills: processes of the current run that the kernel killed for want of memory and that an event told of.
     """
 
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
     attempt: int = 0
     restarted_generation: int = 0
+    retried_generation: int = 0
     restarts: int = 0
+    runtime: str | None = None
+    parked: Parking | None = None
+    oom_kills: int = 0
     workload: WorkloadStatus | None = None
     workspace: WorkspaceStatus | None = None
     session: SessionStatus | None = None

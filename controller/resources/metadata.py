@@ -64,6 +64,8 @@ class Metadata(ManifestMetadata):
         generation: moves by one with every change of ``spec``, never with ``status``.
         resource_version: the store's global revision at the last change of any part; serves 409 and watch.
         deletion_requested_at: set once by a delete; the object goes when its finalizer is done.
+        discard_work: whoever asked for the deletion named the object once more to say that work which cannot be
+            saved may go with it.
     """
 
     uid: str
@@ -71,3 +73,4 @@ class Metadata(ManifestMetadata):
     resource_version: int = 0
     created_at: Timestamp
     deletion_requested_at: Timestamp | None = None
+    discard_work: bool = False

@@ -46,6 +46,8 @@ class Usage(Model):
 
     Attributes:
         cpu_percent: 100 is one core fully used.
+        worktree_bytes: what worktree and private git directory occupy; ``None`` until it was measured.
+        home_bytes: what HOME occupies; ``None`` likewise.
     """
 
     cpu_percent: float = 0.0
@@ -53,6 +55,8 @@ class Usage(Model):
     memory_limit_bytes: int = 0
     pids: int = 0
     oom_kills: int = 0
+    worktree_bytes: int | None = None
+    home_bytes: int | None = None
     at: Timestamp
 
 
@@ -95,6 +99,19 @@ class LastExit(Model):
     exit_code: int | None = None
     reason: str = "Exited"
     message: str = ""
+
+
+class Parking(Model):
+    """Why an instance was stopped although its spec wants it to run, and since when.
+
+    Attributes:
+        generation: of the spec it was parked under; a changed spec is tried.
+    """
+
+    reason: str
+    message: str
+    since: Timestamp
+    generation: int
 
 
 class FailureRecord(Model):

@@ -23,7 +23,7 @@ def parse_bytes(value: object) -> int:
         return value
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        msg = f"{value!r} is not an amount of memory: write for example '512Mi', '2Gi' or '2g'"
+        msg = f"{value!r} is not an amount of bytes: write for example '512Mi', '2Gi' or '2g'"
         raise ValueError(msg)
     number, unit = match.groups()
     return int(Fraction(number) * 1024 ** _EXPONENT[unit and unit.lower()])

@@ -23,6 +23,8 @@ LABEL_INSTANCE = "cc-orchestrator.instance"
 LABEL_UID = "cc-orchestrator.uid"
 LABEL_ATTEMPT = "cc-orchestrator.attempt"
 LABEL_SPEC_HASH = "cc-orchestrator.spec-hash"
+LABEL_MANIFEST = "cc-orchestrator.manifest"
+"""The instance as it was declared, without what may be secret; a lost database is rebuilt from it."""
 
 
 class WorkloadState(StrEnum):
@@ -109,6 +111,39 @@ class Workload:
     error: str | None = None
 
 
+class BelongingKind(StrEnum):
+    """What a runtime leaves on a machine; ``WORKLOAD`` is a container or a group of processes."""
+
+    WORKLOAD = "workload"
+    HOME = "home"
+    NETWORK = "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """One object a runtime made, as ``belongings`` found it.
+
+    Attributes:
+        id: the runtime's own identifier, unique for ever.
+        name: what a person types.
+        instance: name of the instance it was made for; empty for what instances share.
+        uid: of that instance; empty likewise.
+        installation: whose it is; a runtime tells only of its own.
+        running: something is alive in it.
+        labels: everything it was marked with.
+    """
+
+    kind: BelongingKind
+    id: str
+    name: str
+    instance: str
+    uid: str
+    installation: str
+    created_at: datetime | None
+    running: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ExecResult:
     """Outcome of a short command inside a workload."""
@@ -182,6 +217,17 @@ class Runtime(Protocol):
 
         Raises:
             Terminal: ``InvalidLimits``.
+        """
+
+    def belongings(self) -> tuple[Belonging, ...]:
+        """Return everything this installation has on the machine, wanted or not; a look that fails raises."""
+
+    def discard(self, belonging: Belonging) -> None:
+        """Remove exactly this object; one that is gone, or whose name has another id by now, is left alone.
+
+        Raises:
+            Conflict: ``StillRunning``: something is alive in it; ``NameConflict``: it is not what it was.
+            Retryable: ``StillInUse``.
         """
 
     def image_id(self, image: str) -> str | None:

@@ -154,8 +154,8 @@ class ObjectStore(Generic[Obj, Spec, Status]):
                 return before
             return self._change(connection, before, spec, wished, dry_run=False)
 
-    def request_deletion(self, name: str, uid: str | None = None) -> Obj:
-        """Ask for the object to go; asking again changes nothing.
+    def request_deletion(self, name: str, uid: str | None = None, *, discard_work: bool = False) -> Obj:
+        """Ask for the object to go; asking again changes nothing, except that work may be given up later, too.
 
         Raises:
             NotFound: no such object.
@@ -169,10 +169,15 @@ class ObjectStore(Generic[Obj, Spec, Status]):
                     f"{self._noun} {name!r} has the uid {before.metadata.uid}, not {uid}: it was made anew since "
                     "you looked, so nothing was deleted",
                 )
-            if before.metadata.deletion_requested_at is not None:
+            known = before.metadata
+            if known.deletion_requested_at is not None and (known.discard_work or not discard_work):
                 return before
             revision = bump(connection)
-            update_ = {"deletion_requested_at": datetime.now(UTC), "resource_version": revision}
+            update_ = {
+                "deletion_requested_at": known.deletion_requested_at or datetime.now(UTC),
+                "discard_work": discard_work,
+                "resource_version": revision,
+            }
             connection.execute(
                 update(self.table)
                 .where(self.table.c.uid == before.metadata.uid)
@@ -242,6 +247,7 @@ class ObjectStore(Generic[Obj, Spec, Status]):
             resource_version=row.resource_version,
             created_at=row.created_at,
             deletion_requested_at=row.deletion_requested_at,
+            discard_work=row.discard_work,
         )
         try:
             spec = self.spec_type.model_validate_json(row.spec)

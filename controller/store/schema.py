@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 NAMING = {
@@ -82,6 +84,7 @@ def _object_columns() -> tuple[Column[object], ...]:
         Column("desired_version", BigInteger, nullable=False),
         Column("created_at", UtcDateTime, nullable=False),
         Column("deletion_requested_at", UtcDateTime),
+        Column("discard_work", Boolean, nullable=False, server_default=false()),
         Column("spec", JSON, nullable=False),
         Column("status", JSON, nullable=False),
     )

@@ -32,8 +32,10 @@ from controller.resources import (
     WorkloadStatus,
     WorkspaceStatus,
 )
+from controller.runtime.choice import only
 from controller.store import Store
-from controller.streams import Streams, StreamServer
+from controller.streams import StreamServer
+from controller.streams.instances import InstanceStreams
 
 from .fake_runtime import FakeRuntime
 
@@ -151,7 +153,9 @@ class ReportedRuntime(FakeRuntime):
 @contextmanager
 def controller_socket(path: Path, store: Store) -> Iterator[None]:
     """Answer on the controller's socket while the block runs, as the controller does."""
-    server = StreamServer(path, Streams(store.instances.get, lambda _: Plan(), ReportedRuntime(store)))
+    server = StreamServer(
+        path, InstanceStreams(store.instances.get, lambda _: Plan(), only(ReportedRuntime(store))).routes()
+    )
     server.start()
     try:
         yield

@@ -25,9 +25,11 @@ from controller.reconcile.actions import Plan
 from controller.reconcile.loop import Request
 from controller.reconcile.plan import plan
 from controller.resources import Instance
+from controller.runtime.choice import only
 from controller.settings import Settings
 from controller.store import Store
-from controller.streams import Streams, StreamServer
+from controller.streams import StreamServer
+from controller.streams.instances import InstanceStreams
 
 from .fake_runtime import FakeRuntime
 from .world import World
@@ -55,7 +57,9 @@ class Installation:
         app = create_app(self.store, self.settings, load_or_create_token(self.settings), self._link)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = Server(config, app.state.hub)
-        streams = Streams(self.store.instances.get, self._preview, FakeRuntime(self.world.engine))
+        streams = InstanceStreams(
+            self.store.instances.get, self._preview, only(FakeRuntime(self.world.engine))
+        ).routes()
         self._streams: StreamServer | None = StreamServer(self.settings.controller_socket, streams)
         self._threads = [
             threading.Thread(target=self._serve, name="api"),

@@ -27,6 +27,7 @@ from controller.resources import (
     find_condition,
 )
 from controller.resources.instance import InstanceSpec
+from controller.runtime.choice import only
 from controller.settings import Settings
 from controller.state_directory import RunDirectories
 from controller.store import Store
@@ -82,10 +83,10 @@ class World:
     def reconciler(self) -> InstanceReconciler:
         """Return a controller's reconciler as it is just after a start."""
         workspaces = FakeWorkspaces(self.git)
-        runtime = FakeRuntime(self.engine)
+        runtimes = only(FakeRuntime(self.engine))
         executor = Executor(
             workspaces=workspaces,
-            runtime=runtime,
+            runtimes=runtimes,
             links=self.agents,
             rows=self.store.instances,
             inputs=self.store.inputs,
@@ -99,7 +100,7 @@ class World:
             inputs=self.store.inputs,
             events=self.store.events,
             workspaces=workspaces,
-            runtime=runtime,
+            runtimes=runtimes,
             links=self.agents,
             executor=executor,
             credentials=lambda: self.credentials,

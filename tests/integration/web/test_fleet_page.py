@@ -182,9 +182,7 @@ def test_what_is_wrong_is_said_at_the_field(page: Page, server: Server) -> None:
     dialog.get_by_label("Memory").fill("lots")
     dialog.get_by_role("button", name="Create instance").click()
     expect(dialog.get_by_label("Name")).to_have_accessible_description(re.compile("'Not A Name' is not a valid name"))
-    expect(dialog.get_by_label("Memory")).to_have_accessible_description(
-        re.compile("'lots' is not an amount of memory")
-    )
+    expect(dialog.get_by_label("Memory")).to_have_accessible_description(re.compile("'lots' is not an amount of bytes"))
     expect(dialog.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
     # What the API alone can know, after the form itself is right.
     dialog.get_by_label("Name").fill("free")

@@ -143,7 +143,7 @@ def test_patch_is_a_merge_patch_of_spec_and_labels(http: httpx.Client) -> None:
     assert changed.status_code == 200
     assert changed.json()["metadata"]["labels"] == {"b": "2", "c": "3"}
     assert changed.json()["spec"]["env"] == {"Y": "2"}
-    assert changed.json()["spec"]["resources"] == {"cpus": 2.0, "memory": "2Gi", "pids": 512}
+    assert changed.json()["spec"]["resources"] == {"cpus": 2.0, "memory": "2Gi", "pids": 512, "disk": "20Gi"}
 
 
 @pytest.mark.parametrize(

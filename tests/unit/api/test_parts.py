@@ -10,9 +10,11 @@ import pytest
 
 from controller.reconcile.actions import Plan
 from controller.resources import EventType, InputState, Instance, Kind
+from controller.runtime.choice import only
 from controller.settings import Settings
 from controller.store import Store
-from controller.streams import Streams, StreamServer
+from controller.streams import StreamServer
+from controller.streams.instances import InstanceStreams
 from support.api_world import instance_body, repository_body
 
 
@@ -138,7 +140,8 @@ def controller(settings: Settings, store: Store) -> Iterator[None]:
         del instance
         return Plan(actions=(), requeue_after=3.0)
 
-    server = StreamServer(settings.controller_socket, Streams(store.instances.get, preview, FakeLogs()))  # type: ignore[arg-type]  # see FakeLogs
+    runtimes = only(FakeLogs())  # type: ignore[arg-type]  # see FakeLogs
+    server = StreamServer(settings.controller_socket, InstanceStreams(store.instances.get, preview, runtimes).routes())
     server.start()
     yield
     server.stop()

@@ -131,7 +131,7 @@ def test_spawn_prints_what_was_asked_for(installation: Installation, cco: Cco, s
 
 REFUSED: list[tuple[list[str], ExitCode, str]] = [
     (["Web"], ExitCode.INVALID, "NAME: 'Web' is not a valid name"),
-    (["web", "--memory", "lots"], ExitCode.INVALID, "--memory: 'lots' is not an amount of memory"),
+    (["web", "--memory", "lots"], ExitCode.INVALID, "--memory: 'lots' is not an amount of bytes"),
     (["web", "--cpus", "0"], ExitCode.INVALID, "--cpus: 0.0 is not a number of CPUs"),
     (["web", "-b", "a..b"], ExitCode.INVALID, "--branch: 'a..b' is not a branch name"),
     (["web", "--env", "PATH=x"], ExitCode.INVALID, "'PATH' is reserved"),

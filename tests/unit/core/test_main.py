@@ -30,6 +30,7 @@ from controller.resources import (
     find_condition,
 )
 from controller.resources.instance import InstanceSpec
+from controller.runtime.choice import Runtimes, only
 from controller.settings import Settings
 from controller.store import Store
 from support.agent_peer import Peer
@@ -260,7 +261,7 @@ def test_what_it_does_not_understand_is_explained(arguments: list[str], capsys: 
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """An engine that answers, in place of the one that is not there."""
     made = FakeEngine()
-    monkeypatch.setattr(program, "load_runtime", lambda *_: FakeRuntime(made))
+    monkeypatch.setattr(Runtimes, "from_settings", lambda *_: only(FakeRuntime(made)))
     return made
 
 
@@ -323,16 +324,15 @@ def test_it_ends_at(number: int, state: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_runtime_that_is_installed_is_found_by_its_name(folder: Path) -> None:
-    runtime = program.load_runtime(Settings(state_dir=folder), "an-installation")
-    assert type(runtime).__name__ == "DockerRuntime"
+    runtimes = Runtimes.from_settings(Settings(state_dir=folder), "an-installation")
+    assert type(runtimes.named("docker")).__name__ == "DockerRuntime"
 
 
 def test_an_unknown_runtime_is_told_with_those_there_are(folder: Path) -> None:
     with pytest.raises(Terminal, match="'podman' is not installed; there is: docker"):
-        program.load_runtime(Settings(state_dir=folder, runtime="podman"), "an-installation")
+        Runtimes.from_settings(Settings(state_dir=folder, runtime="podman"), "an-installation")
 
 
-def test_no_runtime_at_all_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "RUNTIME_GROUP", "nobody.has.such")
+def test_no_runtime_at_all_is_told() -> None:
     with pytest.raises(Terminal, match="there is: none"):
-        program.load_runtime(Settings(state_dir=folder), "an-installation")
+        Runtimes("docker", {}).named("docker")

@@ -288,7 +288,8 @@ def test_more_memory_than_there_is(text: object) -> None:
         ({"cpus": float("inf")}, "spec.resources.cpus"),
         ({"pids": 15}, "spec.resources.pids"),
         ({"pids": 32769}, "spec.resources.pids"),
-        ({"disk": "1Gi"}, "spec.resources.disk"),
+        ({"disk": "1Mi"}, "spec.resources.disk"),
+        ({"disc": "1Gi"}, "spec.resources.disc"),
     ],
 )
 def test_no_resources(resources: dict[str, object], field: str) -> None:

@@ -8,7 +8,7 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 import httpx
 import pytest
 
-from controller import streams as server
 from controller.errors import Conflict, Retryable, Terminal, Unavailable
 from controller.reconcile.actions import Plan
 from controller.reconcile.plan import plan
 from controller.resources import Instance
+from controller.runtime.choice import only
 from controller.runtime.protocol import Limits, WorkloadSpec
-from controller.streams import Streams, StreamServer
+from controller.streams import Route, StreamServer, server
+from controller.streams.instances import InstanceStreams
 from support.deadline import eventually
 from support.fake_engine import IMAGE, FakeContainer, FakeEngine
 from support.fake_runtime import FakeRuntime
@@ -46,9 +47,16 @@ def path() -> Iterator[Path]:
 
 
 @contextmanager
-def served(path: Path, streams: Streams) -> Iterator[httpx.Client]:
+def served(path: Path, streams: InstanceStreams) -> Iterator[httpx.Client]:
+    """Serve what is asked about instances on the path and give a client."""
+    with served_routes(path, streams.routes()) as made:
+        yield made
+
+
+@contextmanager
+def served_routes(path: Path, routes: Sequence[Route]) -> Iterator[httpx.Client]:
     """Serve on the path and give a client."""
-    serving = StreamServer(path, streams)
+    serving = StreamServer(path, routes)
     serving.start()
     transport = httpx.HTTPTransport(uds=str(path))
     try:
@@ -78,10 +86,10 @@ def container() -> FakeContainer:
     return made
 
 
-def streams(container: FakeContainer, preview: Callable[[Instance], Plan] = lambda _: Plan()) -> Streams:
+def streams(container: FakeContainer, preview: Callable[[Instance], Plan] = lambda _: Plan()) -> InstanceStreams:
     engine = FakeEngine()
     engine.containers[container.seen.name] = container
-    return Streams(get, preview, FakeRuntime(engine))
+    return InstanceStreams(get, preview, only(FakeRuntime(engine)))
 
 
 @pytest.fixture
@@ -110,7 +118,7 @@ def controller(world: World, path: Path) -> Iterator[httpx.Client]:
         seen, observed, wanted = reconciler.observe(instance)
         return plan(seen, observed, wanted, reconciler.pace, now=world.now)
 
-    with served(path, Streams(world.store.instances.get, preview, FakeRuntime(world.engine))) as made:
+    with served(path, InstanceStreams(world.store.instances.get, preview, only(FakeRuntime(world.engine)))) as made:
         yield made
 
 
@@ -289,10 +297,31 @@ def test_a_preview_that(name: str, path: Path, container: FakeContainer, caplog:
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR] * (status == 500)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "BREW"])
-def test_only_looking_is_possible(method: str, client: httpx.Client) -> None:
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "BREW"])
+def test_other_methods_do_not_exist(method: str, client: httpx.Client) -> None:
     status, reason, _ = problem(client.request(method, "/health"))
     assert (status, reason) == (501, "NotImplemented")
+
+
+def test_what_only_looks_cannot_be_posted_to(client: httpx.Client) -> None:
+    status, reason, detail = problem(client.post("/instances/web/plan"))
+    assert (status, reason) == (405, "MethodNotAllowed")
+    assert "only GET" in detail
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", (400, "BadRequest")),
+        (b"[1]", (400, "BadRequest")),
+        (b" " * 2**20 + b"{}", (413, "RequestEntityTooLarge")),
+    ],
+)
+def test_a_body_that_is_no_object_is_refused(body: bytes, expected: tuple[int, str], path: Path) -> None:
+    with served_routes(path, [Route("POST", "/say", lambda request: dict(request.body))]) as client:
+        assert client.post("/say", json={"word": "yes"}).json() == {"word": "yes"}
+        assert client.post("/say").json() == {}
+        assert problem(client.post("/say", content=body))[:2] == expected
 
 
 def test_what_is_no_http_is_refused(client: httpx.Client, path: Path) -> None:
@@ -316,7 +345,7 @@ def talk(path: Path, sent: bytes) -> bytes:
 
 def test_only_its_owner_may_connect_and_nothing_stays(path: Path, container: FakeContainer) -> None:
     path.write_text("what a crashed controller left")
-    serving = StreamServer(path, streams(container))
+    serving = StreamServer(path, streams(container).routes())
     assert stat.S_ISSOCK(path.stat().st_mode)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     serving.start()
@@ -327,7 +356,7 @@ def test_only_its_owner_may_connect_and_nothing_stays(path: Path, container: Fak
 
 
 def test_a_server_that_never_began_can_be_stopped(path: Path, container: FakeContainer) -> None:
-    serving = StreamServer(path, streams(container))
+    serving = StreamServer(path, streams(container).routes())
     path.unlink()
     serving.stop()
 

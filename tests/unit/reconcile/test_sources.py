@@ -16,6 +16,7 @@ from controller.reconcile.loop import Request, Source
 from controller.reconcile.sources import Change, ResyncSource, RuntimeSource, StoreSource
 from controller.reconcile.workqueue import Workqueue
 from controller.resources import Kind
+from controller.runtime.choice import only
 from controller.runtime.protocol import Limits, WorkloadSpec
 from controller.store import Store
 from controller.store.changes import RevisionGone
@@ -187,7 +188,7 @@ def engine() -> FakeEngine:
 
 def runtime_source(engine: FakeEngine) -> RuntimeSource:
     names = {"uid-web": "web", "uid-api": "api"}
-    return RuntimeSource(FakeRuntime(engine), names.get, names.values)
+    return RuntimeSource(only(FakeRuntime(engine)), "docker", names.get, names.values)
 
 
 def test_the_runtime_announces_everything_at_each_connection_and_prepares(engine: FakeEngine) -> None:

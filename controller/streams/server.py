@@ -1,8 +1,4 @@
-"""What the API cannot read from the store: a plan, logs, the command to attach. HTTP on the controller's own socket.
-
-The API forwards to this socket after checking its caller (as the Kubernetes API does to a kubelet). The socket lies
-in the state directory, which only its owner can enter, so there is no second authentication here.
-"""
+"""HTTP on the controller's socket, one thread per request; who answers is in :mod:`~controller.streams.routes`."""
 
 from __future__ import annotations
 
@@ -10,78 +6,36 @@ import contextlib
 import json
 import logging
 import os
-import re
 import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .errors import CcoError, NotFound, Terminal, Unavailable
-from .reconcile.actions import Plan
-from .resources import Instance
-from .runtime.protocol import Runtime
+from controller.errors import CcoError, NotFound, Terminal, Unavailable
+
+from .routes import NotUnderstood, Route, Routes, StreamRequest
 
 logger = logging.getLogger(__name__)
 
-MAX_TAIL = 10_000
-DEFAULT_TAIL = 200
 REQUEST_TIMEOUT = 30.0
 POLL_SECONDS = 0.2
-_NUMBER = re.compile(r"[0-9]{1,9}")
-_ROUTE = re.compile(r"/instances/([a-z0-9-]{1,40})/(plan|logs|attach)")
-
-
-@dataclass(frozen=True, slots=True)
-class Streams:
-    """Answers one request each.
-
-    Attributes:
-        get: returns an instance by name; raises NotFound.
-        preview: works out, without acting, what the next pass would do.
-    """
-
-    get: Callable[[str], Instance]
-    preview: Callable[[Instance], Plan]
-    runtime: Runtime
-
-    def plan(self, name: str) -> dict[str, object]:
-        """Return what the next pass would do."""
-        plan = self.preview(self.get(name))
-        return {
-            "actions": [{"action": type(a).__name__, "reason": a.reason} for a in plan.actions],
-            "blocked": None if plan.blocked is None else asdict(plan.blocked),
-            "requeue_after": plan.requeue_after,
-        }
-
-    def logs(self, name: str, tail: int) -> bytes:
-        """Return the last lines the container printed."""
-        return self.runtime.logs(self.get(name).metadata.uid, tail=max(1, min(tail, MAX_TAIL)))
-
-    def attach(self, name: str, *, read_only: bool) -> dict[str, object]:
-        """Return the command a person runs on this machine to attach to the tmux session."""
-        instance = self.get(name)
-        if instance.status.session is None:
-            message = f"instance {name!r} has no session to attach to; see 'cco why {name}'"
-            raise Terminal("NotRunning", message)
-        session = f"cc-orchestrator-{name}"
-        command = ["tmux", "-u", "attach-session", *(["-r"] if read_only else []), "-t", f"={session}"]
-        return {"argv": list(self.runtime.attach_argv(instance.metadata.uid, command))}
+MAX_BODY = 1024**2
 
 
 class StreamServer:
-    """Serves :class:`Streams` on a unix socket, one thread per request.
+    """Serves routes on a unix socket, one thread per request.
 
     Args:
         path: of the socket; a stale one is replaced, which the controller's lock makes safe.
     """
 
-    def __init__(self, path: Path, streams: Streams) -> None:
+    def __init__(self, path: Path, routes: Sequence[Route]) -> None:
         self._path = path
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -89,7 +43,7 @@ class StreamServer:
         class Handler(_Handler):
             pass
 
-        Handler.streams = streams
+        Handler.routes = Routes([Route("GET", "/health", lambda _: {"status": "ok"}), *routes])
         self._server = _UnixServer(str(path), Handler)
         path.chmod(0o600)
         if os.geteuid() == 0:  # the server runs as the state directory's owner
@@ -134,13 +88,27 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    streams: Streams
+    routes: Routes
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        """Answer what only looks."""
+        self._answer()
+
+    def do_POST(self) -> None:
+        """Answer what acts."""
+        self._answer()
+
+    def _answer(self) -> None:
         """Answer, turning every known error into a problem document."""
         try:
-            self._route()
+            url = urlsplit(self.path)
+            body = self._read()
+            handler, values = self.routes.find(self.command, url.path)
+            query = {key: found[0] for key, found in parse_qs(url.query).items()}
+            self._reply(handler(StreamRequest(values, query, body)))
+        except NotUnderstood as error:
+            self._problem(error.status, error)
         except NotFound as error:
             self._problem(HTTPStatus.NOT_FOUND, error)
         except Unavailable as error:
@@ -154,37 +122,41 @@ class _Handler(BaseHTTPRequestHandler):
             failure = Terminal("InternalError", "the controller could not answer; its log says why")
             self._problem(HTTPStatus.INTERNAL_SERVER_ERROR, failure)
 
-    def _route(self) -> None:
-        url = urlsplit(self.path)
-        query = parse_qs(url.query)
-        if url.path == "/health":
-            self._json(HTTPStatus.OK, {"status": "ok"})
-            return
-        match = _ROUTE.fullmatch(url.path)
-        if match is None:
-            raise NotFound("NotFound", f"no such path: {url.path}")
-        name, what = match.groups()
-        if what == "plan":
-            self._json(HTTPStatus.OK, self.streams.plan(name))
-        elif what == "attach":
-            self._json(HTTPStatus.OK, self.streams.attach(name, read_only=query.get("read_only") in (["1"], ["true"])))
+    def _read(self) -> Mapping[str, Any]:
+        """Return the object that was sent; it is read to its end, or the next request would begin inside it."""
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            self.close_connection = True
+            raise Terminal(
+                "InvalidRequest", f"the body is longer than {MAX_BODY} bytes, or does not say how long it is"
+            )
+        text = self.rfile.read(int(length))
+        try:
+            body = json.loads(text or b"{}")
+        except ValueError as error:
+            raise NotUnderstood(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
+        if not isinstance(body, dict):
+            raise NotUnderstood(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
+        return body
+
+    def _reply(self, answer: object) -> None:
+        if isinstance(answer, bytes):
+            self._send(HTTPStatus.OK, "text/plain; charset=utf-8", answer)
         else:
-            tail = query.get("tail", [""])[0]
-            lines = int(tail) if _NUMBER.fullmatch(tail) else DEFAULT_TAIL
-            self._send(HTTPStatus.OK, "text/plain; charset=utf-8", self.streams.logs(name, lines))
+            self._json(HTTPStatus.OK, answer)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what is not a GET request; the base class would answer with a page."""
+        """Refuse other methods and what is no HTTP; the base class would answer with a page."""
         del explain
         status = HTTPStatus(code)
         self.close_connection = True
-        self._problem(status, Terminal(status.name.title().replace("_", ""), message or status.phrase))
+        self._problem(status, NotUnderstood(status, message or status.phrase))
 
     def _problem(self, status: HTTPStatus, error: CcoError) -> None:
         body = {"type": "about:blank", "title": status.phrase, "status": status.value}
         self._json(status, {**body, "detail": error.message, "reason": error.reason}, "application/problem+json")
 
-    def _json(self, status: HTTPStatus, body: dict[str, object], type_: str = "application/json") -> None:
+    def _json(self, status: HTTPStatus, body: object, type_: str = "application/json") -> None:
         self._send(status, type_, json.dumps(body).encode())
 
     def _send(self, status: HTTPStatus, type_: str, body: bytes) -> None:

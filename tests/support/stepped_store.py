@@ -1,0 +1,98 @@
+"""The real store, with a pause before every call: where a controller may be overtaken, killed, or told "locked"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from controller.errors import CcoError, Retryable
+from controller.store import Store
+
+from .simulated_threads import Schedule
+
+PARTS = frozenset({"instances", "repositories", "inputs", "events"})
+READS = frozenset({"get", "get_by_uid", "list", "names", "count", "pending", "changes", "revision"})
+
+
+def locked() -> CcoError:
+    """Return what the store raises when another program holds the database for too long."""
+    return Retryable("DatabaseLocked", "another program writes: a test says so", delay=1.0)
+
+
+class SteppedStore:
+    """Has the store's own surface.
+
+    Attributes:
+        failures: errors for the next writes of a simulated thread, each raised once.
+        calls: writes of simulated threads, in order.
+    """
+
+    def __init__(self, store: Store, schedule: Schedule) -> None:
+        self.store = store
+        self.failures: list[CcoError] = []
+        self.calls: list[str] = []
+        self.log_is_gone = False
+        self._schedule = schedule
+        self._parts = {name: _Part(getattr(store, name), name, self) for name in PARTS}
+
+    @classmethod
+    def around(cls, store: Store, schedule: Schedule) -> tuple[Store, SteppedStore]:
+        """Return it twice: as what the product takes it for, and as what it is."""
+        made = cls(store, schedule)
+        return cast("Store", made), made
+
+    def __getattr__(self, name: str) -> Any:
+        if name in PARTS:
+            return self._parts[name]
+        return getattr(self.store, name)
+
+    def wait(self, after: int, timeout: float, *, events: bool = False) -> int:
+        """See ``Store.wait``; the time is simulated."""
+
+        def newest() -> int:
+            return self.store.wait(after, 0.0, events=events)
+
+        self._schedule.wait("wait for a change", lambda: newest() != after, timeout)
+        return newest()
+
+    def changes(self, after: int, limit: int | None = None) -> Any:
+        """See ``Store.changes``; may have forgotten what was."""
+        self._schedule.pause("store.changes")
+        if self.log_is_gone:
+            self.log_is_gone = False
+            raise CcoError("RevisionGone", "the log does not reach back so far: a test says so")
+        return self.store.changes(after, limit)
+
+    @contextmanager
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """See ``Store.transaction``; nothing else happens in it."""
+        self._schedule.pause("store.transaction")
+        with self._schedule.unbroken(), self.store.transaction(keep=keep):
+            yield
+
+    def call(self, part: str, method: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Pause, maybe fail, and do it."""
+        self._schedule.pause(f"{part}.{method}")
+        if method not in READS and self._schedule.current is not None:
+            self.calls.append(f"{part}.{method}")
+            if self.failures:
+                raise self.failures.pop(0)
+        return function(*args, **kwargs)
+
+
+class _Part:
+    """``store.instances`` and its like."""
+
+    def __init__(self, part: object, name: str, stepped: SteppedStore) -> None:
+        self._part, self._name, self._stepped = part, name, stepped
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._stepped.call(self._name, name, found, *args, **kwargs)
+
+        return call
