@@ -127,9 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             self.close_connection = True
-            raise Terminal(
-                "InvalidRequest", f"the body is longer than {MAX_BODY} bytes, or does not say how long it is"
-            )
+            message = f"the body is longer than {MAX_BODY} bytes, or does not say how long it is"
+            raise NotUnderstood(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
         text = self.rfile.read(int(length))
         try:
             body = json.loads(text or b"{}")

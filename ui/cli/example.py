@@ -33,8 +33,10 @@ spec:
   #   cpus: 1
   #   memory: 2Gi
   #   pids: 512
+  #   disk: 20Gi                  # worktree, its git directory and HOME; more than that stops the instance
 
   # env: {{CI: "true"}}             # not for secrets
+  # runtime: docker               # docker | process (no isolation); fixed once made
   # image: cc-orchestrator/instance:0.1.0
   # layout: default               # of the tmux session
   # operating_mode: Running       # Running | Suspended | Stopped

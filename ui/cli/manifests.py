@@ -26,7 +26,7 @@ KINDS: dict[str, type[InstanceManifest | RepositoryManifest]] = {
 """In the order in which they are applied; deletion goes the other way."""
 
 _SERVER_FIELDS = {"status"}
-_SERVER_METADATA = {"uid", "generation", "resource_version", "created_at", "deletion_requested_at"}
+_SERVER_METADATA = {"uid", "generation", "resource_version", "created_at", "deletion_requested_at", "discard_work"}
 _SUFFIXES = {".yaml", ".yml", ".json"}
 _SHOWN = 10
 

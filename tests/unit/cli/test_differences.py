@@ -55,6 +55,6 @@ def test_every_field_stands_in_the_example_and_uncommented_it_is_a_manifest_too(
     file.write_text("kind: Instance" + re.sub(r"(?m)^  # ", "  ", body))
     (manifest,) = load_manifests([str(file)])
     assert isinstance(manifest, InstanceManifest)
-    internal = {"restart_generation"}
+    internal = {"restart_generation", "retry_generation"}
     assert manifest.spec.model_fields_set == set(type(manifest.spec).model_fields) - internal
     assert manifest.metadata.labels == {"team": "web"}
