@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +16,18 @@ ENGINE = "/var/run/docker.sock"
 class EngineProxy:
     """Passes bytes both ways until it is told to misbehave.
 
+    Args:
+        heard: called with everything that is sent to the engine.
+
     Attributes:
         connections: how many were accepted so far.
     """
 
-    def __init__(self, path: Path, engine: str = ENGINE) -> None:
+    def __init__(self, path: Path, engine: str = ENGINE, heard: Callable[[bytes], None] | None = None) -> None:
         self.path = path
         self.connections = 0
         self._engine = engine
+        self._heard = heard or (lambda _: None)
         self._refusing = False
         self._silent = threading.Event()
         self._open: set[socket.socket] = set()
@@ -84,13 +89,14 @@ class EngineProxy:
             engine.connect(self._engine)
             with self._lock:
                 self._open |= {client, engine}
-            for source, target in ((client, engine), (engine, client)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+            for source, target, heard in ((client, engine, self._heard), (engine, client, lambda _: None)):
+                threading.Thread(target=self._pass_on, args=(source, target, heard), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, heard: Callable[[bytes], None]) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
                 if not self._silent.is_set():
+                    heard(data)
                     target.sendall(data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)

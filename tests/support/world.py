@@ -28,9 +28,11 @@ from controller.resources import (
 )
 from controller.resources.instance import InstanceSpec
 from controller.runtime.choice import only
+from controller.runtime.protocol import Runtime
 from controller.settings import Settings
 from controller.state_directory import RunDirectories
 from controller.store import Store
+from controller.workspace.types import Workspaces
 
 from .fake_agents import FakeAgents
 from .fake_engine import FakeEngine
@@ -80,10 +82,18 @@ class World:
         self.now += timedelta(microseconds=1)
         return self.now
 
+    def workspaces(self) -> Workspaces:
+        """Return the workspaces of a newly started controller."""
+        return FakeWorkspaces(self.git)
+
+    def runtime(self) -> Runtime:
+        """Return the runtime of a newly started controller."""
+        return FakeRuntime(self.engine)
+
     def reconciler(self) -> InstanceReconciler:
         """Return a controller's reconciler as it is just after a start."""
-        workspaces = FakeWorkspaces(self.git)
-        runtimes = only(FakeRuntime(self.engine))
+        workspaces = self.workspaces()
+        runtimes = only(self.runtime())
         executor = Executor(
             workspaces=workspaces,
             runtimes=runtimes,
@@ -112,7 +122,7 @@ class World:
         return RepositoryReconciler(
             repositories=self.store.repositories,
             instances=self.store.instances,
-            workspaces=FakeWorkspaces(self.git),
+            workspaces=self.workspaces(),
             root=root,
             on_change=self.woken.append,
             clock=lambda: self.now,
