@@ -6,6 +6,7 @@ the runtime's back, what people and accidents do.
 
 from __future__ import annotations
 
+from .runtime_belongings import BelongingsContract
 from .runtime_life import LifeContract
 from .runtime_ownership import OwnershipContract
 from .runtime_streams import StreamContract, WatchContract
@@ -14,5 +15,5 @@ from .runtime_world import World
 __all__ = ["RuntimeContract", "World"]
 
 
-class RuntimeContract(LifeContract, OwnershipContract, StreamContract, WatchContract):
+class RuntimeContract(LifeContract, OwnershipContract, BelongingsContract, StreamContract, WatchContract):
     """The whole contract."""

@@ -20,6 +20,7 @@ from controller.runtime.protocol import (
     LABEL_INSTALLATION,
     LABEL_UID,
     AttachStream,
+    Belonging,
     ExecResult,
     Limits,
     Resync,
@@ -28,6 +29,7 @@ from controller.runtime.protocol import (
     WorkloadState,
 )
 
+from .belongings import discard, find_belongings
 from .container import container_body, container_name, home_name, limits_body
 from .engine import Engine, Failed, Json, Refused
 from .events import watch_events
@@ -321,6 +323,21 @@ class DockerRuntime:
             raise explain_update(failed, limits) from failed.__cause__
         except Refused as refused:
             raise explain_limits(refused, limits) or refused from refused.__cause__
+
+    # Keeping house ------------------------------------------------------------------------------------------
+
+    def belongings(self) -> tuple[Belonging, ...]:
+        """Return everything of this installation; see :mod:`~.belongings`."""
+        return find_belongings(self._engine, self._installation)
+
+    def discard(self, belonging: Belonging) -> None:
+        """Remove exactly this object; see :func:`~.belongings.discard`.
+
+        Raises:
+            Conflict: ``StillRunning``, ``NameConflict``.
+            Retryable: ``StillInUse``.
+        """
+        discard(self._engine, self._installation, belonging)
 
     # Streams ------------------------------------------------------------------------------------------------
 
