@@ -13,11 +13,15 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
 
 from .agents import AgentLinks
 from .credentials import Credentials
-from .errors import CcoError, NotFound
+from .errors import CcoError, NotFound, Retryable, Terminal
+from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
 from .logs import configure_logging
 from .reconcile.actions import Plan
 from .reconcile.execute import Executor
@@ -30,7 +34,7 @@ from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
 from .runtime.choice import Runtimes
 from .settings import Settings, add_flags, load_settings
-from .state_directory import RunDirectories, controller_lock, prepare_state_directory
+from .state_directory import RunDirectories, prepare_state_directory
 from .store import Store
 from .streams import StreamServer
 from .streams.instances import InstanceStreams
@@ -145,21 +149,68 @@ class Application:
         logger.info("controller stopped")
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
+def run(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    standby: bool = False,
+    lost: Callable[[Terminal], object] | None = None,
+) -> None:
     """Open what the controller works with and run it until ``stop`` is set.
+
+    Args:
+        settings: where everything is.
+        stop: set from outside, to end.
+        standby: wait for the controller that is there, and follow it when it dies or falls silent.
+        lost: called from any thread when another controller has taken over; it must end this process, or at least
+            everything it does, at once. Default: :func:`end_at_once`.
 
     Raises:
         CcoError: something it cannot start without is missing; the message says the way out.
     """
+    lost = lost or end_at_once
     credentials = Credentials.from_environment()
     prepare_state_directory(settings)
-    with controller_lock(settings.state_dir):
-        store = Store.open(settings.database)
+    lease = settings.lease_seconds
+    lock = wait_for(settings.state_dir, lease, stop) if standby else take(settings.state_dir)
+    if lock is None:
+        return
+    try:
+        with heartbeat(lock, lost, min(HEARTBEAT_SECONDS, lease / 10)):
+            store = _claimed(settings.database, lock.holder, lost, stop)
+            if store is None:
+                return
+            try:
+                runtimes = Runtimes.from_settings(settings, store.installation_id)
+                Application(settings, store, runtimes, credentials).run(stop)
+            finally:
+                store.close()
+    finally:
+        lock.release()
+
+
+def _claimed(path: Path, holder: str, lost: Callable[[Terminal], object], stop: threading.Event) -> Store | None:
+    """Return the store, claimed; what is only in the way for now is waited out. ``None`` when ``stop`` was set."""
+    while True:
         try:
-            runtimes = Runtimes.from_settings(settings, store.installation_id)
-            Application(settings, store, runtimes, credentials).run(stop)
-        finally:
-            store.close()
+            store = Store.open(path)
+            try:
+                store.claim(holder, lost)
+            except BaseException:
+                store.close()
+                raise
+        except Retryable as error:
+            logger.warning("database not ready: %s", error.message, extra={"cco_reason": error.reason})
+            if stop.wait(error.delay or 1.0):
+                return None
+        else:
+            return store
+
+
+def end_at_once(error: Terminal) -> NoReturn:
+    """Say why and end the process without any clean-up: what would be tidied up is somebody else's by now."""
+    print(f"controller: {error.reason}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201  # see main
+    os._exit(1)
 
 
 def stop_at_signals() -> threading.Event:
@@ -185,15 +236,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
     parser.add_argument("command", choices=["run"], help="run the loop until SIGTERM or SIGINT")
+    parser.add_argument("--standby", action="store_true", help="wait for the controller that is there, and follow it")
     add_flags(parser)
     flags = vars(parser.parse_args(arguments))
     del flags["command"]
+    standby: bool = flags.pop("standby")
     os.umask(0o077)
     stop = stop_at_signals()
     try:
         settings = load_settings(**flags)
         configure_logging(settings.log_level)
-        run(settings, stop)
+        run(settings, stop, standby=standby)
     except CcoError as error:
         print(f"controller: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # the entry point's own words
         return 1

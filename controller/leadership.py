@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import Fenced, Terminal
+from .state_directory import unusable
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,8 @@ def take(directory: Path) -> Lock:
         if alone or time.monotonic() > deadline:
             raise Terminal(
                 "ControllerRunning",
-                f"another controller (process {_holder(path)}) uses {directory}; stop it, set another CCO_STATE_DIR, or "
-                "wait for it with '--standby'",
+                f"another controller (process {_holder(path)}) uses {directory}; stop it, set another "
+                "CCO_STATE_DIR, or wait for it with '--standby'",
             )
         time.sleep(0.01)
 
@@ -238,9 +239,3 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise unusable(path.parent, error) from error
-
-
-def unusable(directory: Path, error: OSError) -> Terminal:
-    """Return the error for a state directory that cannot be worked with."""
-    message = f"state_dir {str(directory)!r} cannot be used: {error.strerror}; set CCO_STATE_DIR to a folder of yours"
-    return Terminal("StateDirectoryUnusable", message)

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
         max_instances: how many instances may be declared; ``0`` = no limit.
         resync_seconds: every object is looked at again at least this often.
         workers: passes that run at the same time; container starts do not get faster beyond four.
+        lease_seconds: a controller that shows no sign of life for so long is replaced by its standby.
     """
 
     model_config = SettingsConfigDict(env_prefix="CCO_", env_ignore_empty=True, extra="forbid", frozen=True)
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     stop_grace_seconds: float = Field(default=8.0, gt=0)
     workers: int = Field(default=4, ge=1, le=64)
+    lease_seconds: float = Field(default=10.0, ge=2)
 
     @property
     def database(self) -> Path:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Terminal
-from .leadership import unusable
 from .settings import Settings
 
 _LONGEST_SOCKET_PATH = 107
@@ -33,6 +32,12 @@ def prepare_state_directory(settings: Settings) -> None:
             os.chown(directory, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise unusable(directory, error) from error
+
+
+def unusable(directory: Path, error: OSError) -> Terminal:
+    """Return the error for a state directory that cannot be worked with."""
+    message = f"state_dir {str(directory)!r} cannot be used: {error.strerror}; set CCO_STATE_DIR to a folder of yours"
+    return Terminal("StateDirectoryUnusable", message)
 
 
 @dataclass(frozen=True, slots=True)

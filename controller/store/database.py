@@ -21,6 +21,11 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from controller.errors import CcoError, Retryable, Terminal
 
+from .fence import Fence
+from .high_water import HighWater
+from .installation import create_private
+from .revision import bumped, forget_bump
+
 BUSY_SECONDS = 5.0
 """How long a writer waits for another one before it gives up with ``DatabaseLocked``."""
 
@@ -59,8 +64,11 @@ class Database:
         )
         event.listen(self._engine, "connect", _on_connect)
         event.listen(self._engine, "begin", _on_begin)
+        event.listen(self._engine, "rollback", forget_bump)
         self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         self.signal = Signal(path)
+        self.fence = Fence()
+        self.high_water = HighWater(path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -81,6 +89,7 @@ class Database:
 
         Raises:
             Retryable: ``DatabaseLocked`` or ``DiskFull``; nothing was written.
+            Fenced: another controller has claimed the database since this one did.
             Terminal: the file is damaged, unreadable or was replaced.
         """
         active: Connection | None = getattr(self._local, "connection", None)
@@ -92,11 +101,14 @@ class Database:
             raise _locked(self.path)
         try:
             with translated(self.path), self._writing.begin() as connection:
+                self.fence.check(connection)
                 self._local.connection = connection
                 try:
                     yield connection
                 finally:
                     self._local.connection = None
+                revision = bumped(connection)
+            self.high_water.raise_to(revision=revision)
         finally:
             self._line.release()
         self.signal.moved_here()
@@ -109,18 +121,45 @@ class Database:
             row = cursor.fetchone()
             return "unknown" if row is None else str(row[0])
 
+    def backup_to(self, target: Path) -> None:
+        """Write a copy of the database as of one moment, mode 0600, in one file; the target is replaced atomically.
+
+        Nobody is kept waiting: readers and writers go on meanwhile.
+
+        Raises:
+            Retryable: ``DiskFull`` or ``DatabaseLocked``; there is no half a copy.
+            Terminal: ``DatabaseUnreadable``.
+        """
+        made = target.with_name(f".{target.name}.new")
+        made.unlink(missing_ok=True)
+        create_private(made)
+        try:
+            with (
+                translated(target),
+                closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as source,
+                closing(sqlite3.connect(made)) as copy,
+            ):
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")  # no second file that could be forgotten
+            made.replace(target)
+        finally:
+            made.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Wake every waiter and close every connection."""
         self.signal.close()
         self._engine.dispose()
+        self.high_water.close()
 
     def _check_identity(self) -> None:
         if _identity(self.path) != self._identity:
-            raise Terminal(
+            error = Terminal(
                 "DatabaseReplaced",
                 f"{self.path} was removed or replaced while in use, so nothing more is read or written: "
                 "restart cc-orchestrator (restore the file first if it is gone)",
             )
+            self.fence.lose(error)
+            raise error
 
 
 class Signal:
@@ -225,8 +264,8 @@ def corrupt(path: Path, detail: str) -> Terminal:
     """Return the error for a damaged file."""
     return Terminal(
         "DatabaseCorrupt",
-        f"{path} is damaged ({detail}); nothing was touched. Restore it from a backup, or move it and its "
-        "'-wal' and '-shm' files away to begin with an empty database",
+        f"{path} is damaged ({detail}); nothing was touched. Restore it from a backup, or put back "
+        "what is known without it: 'python -m controller rebuild' (it keeps the damaged files)",
     )
 
 

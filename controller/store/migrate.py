@@ -21,43 +21,67 @@ from controller.errors import Retryable, Terminal
 
 from . import schema
 from .database import Database, corrupt
+from .high_water import EMPTY, MARGIN, mark_path
+from .installation import check_not_lost, check_same, create_private, known_installation, remember_installation
 from .migrations import HEAD, KNOWN
+from .revision import jump, look
 
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 60.0
 
+COPY_INFIX = ".before-"
+"""Between the database's name and the schema it was about to be migrated to: the name of a copy."""
 
-def open_database(path: Path) -> Database:
+MAX_COPIES = 3
+
+
+def open_database(path: Path, *, identity: str | None = None) -> Database:
     """Make or check the file and bring its schema up to date; idempotent, safe to run in many processes.
 
+    Args:
+        path: of the file.
+        identity: the installation's id, for a database that is made anew for an old installation.
+
     Raises:
-        Terminal: ``DatabaseCorrupt``, ``DatabaseNewer``, ``DatabaseForeign``, ``DatabaseMissing`` or
-            ``DatabaseUnreadable``; the file was not changed.
+        Terminal: ``DatabaseCorrupt``, ``DatabaseNewer``, ``DatabaseForeign``, ``DatabaseMissing``,
+            ``InstallationMismatch`` or ``DatabaseUnreadable``; the file was not changed.
         Retryable: another process holds the lock for a minute, or the disk is full.
     """
     path = path.absolute()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
-            _ensure_file(path)
-            return _prepare(path)
+            if identity is None:
+                check_not_lost(path)
+            create_private(path)
+            return _prepare(path, identity or known_installation(path))
     except OSError as error:
         raise Terminal("DatabaseUnreadable", f"{path}: {error.strerror}: check its folder's owner and mode") from error
 
 
-def _prepare(path: Path) -> Database:
+def _prepare(path: Path, identity: str | None) -> Database:
     database = Database(path)
     try:
         _check_health(database)
+        with database.read() as connection:
+            version = _check_version(path, connection)
+            if version is not None:
+                check_same(path, str(connection.scalar(select(schema.installation.c.installation_id))))
+        if version not in {None, HEAD}:
+            _keep_copy(database)
         _use_wal(database)
+        if not mark_path(path).exists():
+            create_private(mark_path(path))
+            mark_path(path).write_bytes(EMPTY)
         with database.write() as connection:
             _upgrade(path, connection)
-            identity = _ensure_installation(connection)
+            found = _ensure_installation(connection, identity)
+            _catch_up(database, connection)
+        remember_installation(path, found)
     except BaseException:
         database.close()
         raise
-    _remember(_marker(path), identity)
     return database
 
 
@@ -78,23 +102,51 @@ def _use_wal(database: Database) -> None:
         )
 
 
-def _upgrade(path: Path, connection: Connection) -> None:
+def _check_version(path: Path, connection: Connection) -> str | None:
+    """Return the schema's version, ``None`` for an empty file; refuse what this program does not know."""
     tables = set(inspect(connection).get_table_names())
     version = None
     if "alembic_version" in tables:
         version = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if version == HEAD:
-        return
     if version is None and tables - {"alembic_version"}:
         raise Terminal("DatabaseForeign", f"{path} is a database of another program: choose another state_dir")
     if version is not None and version not in KNOWN:
         raise Terminal(
             "DatabaseNewer",
             f"{path} was written by a newer cc-orchestrator (schema {version}, this one knows up to {HEAD}): "
-            "install that version again, or restore the backup made before the upgrade",
+            f"install that version again, or put back the copy made before the upgrade ({path}{COPY_INFIX}...)",
         )
+    return version
+
+
+def _upgrade(path: Path, connection: Connection) -> None:
+    version = _check_version(path, connection)
+    if version == HEAD:
+        return
     _run_alembic(connection)
     logger.info("database migrated", extra={"cco_from": version, "cco_to": HEAD})
+
+
+def _keep_copy(database: Database) -> None:
+    """Keep the database as it is before it is migrated, and forget the oldest of too many copies."""
+    path = database.path
+    database.backup_to(path.with_name(f"{path.name}{COPY_INFIX}{HEAD}"))
+    copies = sorted(path.parent.glob(f"{path.name}{COPY_INFIX}*"))
+    for old in copies[:-MAX_COPIES]:
+        old.unlink(missing_ok=True)
+
+
+def _catch_up(database: Database, connection: Connection) -> None:
+    """Let a copy of an older day go on counting where the lost days ended, so that no number is given out twice."""
+    mark = database.high_water.read()
+    known = look(connection)
+    if mark.revision <= known.current:
+        return
+    jump(connection, mark.revision + MARGIN)
+    logger.warning(
+        "database is older than what was known: watchers have to list again",
+        extra={"cco_revision": known.current, "cco_was": mark.revision},
+    )
 
 
 def _run_alembic(connection: Connection) -> None:
@@ -109,51 +161,15 @@ def _run_alembic(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _ensure_installation(connection: Connection) -> str:
+def _ensure_installation(connection: Connection, identity: str | None) -> str:
     table = schema.installation
-    identity = connection.scalar(select(table.c.installation_id))
-    if identity is None:
-        identity = str(uuid.uuid4())
+    found = connection.scalar(select(table.c.installation_id))
+    if found is None:
+        found = identity or str(uuid.uuid4())
         connection.execute(
-            table.insert().values(id=1, installation_id=identity, revision=0, object_revision=0, compacted=0)
+            table.insert().values(id=1, installation_id=found, revision=0, object_revision=0, compacted=0)
         )
-    return str(identity)
-
-
-def _marker(path: Path) -> Path:
-    """Remembers that the database existed, so that a vanished file is not mistaken for a first start."""
-    return path.with_name(f"{path.name}.id")
-
-
-def _remember(marker: Path, identity: str) -> None:
-    create_private(marker)
-    if marker.read_text(encoding="utf-8", errors="replace").strip() != identity:
-        marker.write_text(identity + "\n", encoding="ascii")
-
-
-def _ensure_file(path: Path) -> None:
-    marker = _marker(path)
-    if marker.exists() and (not path.exists() or path.stat().st_size == 0):
-        raise Terminal(
-            "DatabaseMissing",
-            f"{path} is gone or empty although it existed before; nothing was touched. Restore it from a "
-            f"backup, or delete {marker} to begin with an empty database (containers that still run are then "
-            "no longer known)",
-        )
-    create_private(path)
-
-
-def create_private(path: Path) -> None:
-    """Make the file with mode 0600 if it is not there, owned by its folder's owner where we are root."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-        folder = path.parent.stat()
-        if os.geteuid() == 0 and folder.st_uid != os.fstat(descriptor).st_uid:
-            os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    finally:
-        os.close(descriptor)
+    return str(found)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ _TABLE = schema.installation
 _NEXT = _TABLE.c.revision + 1
 _BUMP = update(_TABLE).values(revision=_NEXT, object_revision=_NEXT).returning(_TABLE.c.revision)
 _BUMP_EVENT = update(_TABLE).values(revision=_NEXT).returning(_TABLE.c.revision)
+_NOTE = "cco_revision"
 _LOOK = select(_TABLE.c.revision, _TABLE.c.object_revision, _TABLE.c.compacted)
 
 
@@ -32,12 +33,34 @@ class Revisions(NamedTuple):
 
 def bump(connection: Connection) -> int:
     """Raise the counter for a change of an object, which has to follow in the same transaction."""
-    return int(connection.execute(_BUMP).scalar_one())
+    return _note(connection, int(connection.execute(_BUMP).scalar_one()))
 
 
 def bump_for_event(connection: Connection) -> int:
     """Raise the counter for a change of an event."""
-    return int(connection.execute(_BUMP_EVENT).scalar_one())
+    return _note(connection, int(connection.execute(_BUMP_EVENT).scalar_one()))
+
+
+def bumped(connection: Connection) -> int | None:
+    """Return what this transaction raised the counter to, once; ``None`` when it did not."""
+    revision: int | None = connection.info.pop(_NOTE, None)
+    return revision
+
+
+def forget_bump(connection: Connection) -> None:
+    """Forget it: the transaction was taken back."""
+    connection.info.pop(_NOTE, None)
+
+
+def jump(connection: Connection, revision: int) -> None:
+    """Go on counting behind a revision, and let nobody ask what changed before it."""
+    connection.execute(update(_TABLE).values(revision=revision, object_revision=revision, compacted=revision))
+    _note(connection, revision)
+
+
+def _note(connection: Connection, revision: int) -> int:
+    connection.info[_NOTE] = revision
+    return revision
 
 
 def look(connection: Connection) -> Revisions:

@@ -67,10 +67,13 @@ installation = Table(
     Column("revision", BigInteger, nullable=False),
     Column("object_revision", BigInteger, nullable=False),
     Column("compacted", BigInteger, nullable=False),
+    Column("controller_generation", BigInteger, nullable=False, server_default="0"),
+    Column("controller", String(255)),
 )
 """One row. Every write raises ``revision`` before it changes anything, which also puts writers in a row on a
 server database; ``object_revision`` is its value at the newest write that was more than an event. Changes up to
-``compacted`` are no longer completely known."""
+``compacted`` are no longer completely known. ``controller_generation`` is raised by each controller that begins to
+work, ``controller`` says who that was; see ``fence``."""
 
 
 def _object_columns() -> tuple[Column[object], ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import select
+
+from controller.errors import Terminal
 
 from . import schema
 from .changes import Change, EventChange, read_changes, read_events
@@ -18,6 +20,7 @@ from .events import EventStore
 from .idempotency import IdempotencyStore
 from .inputs import InputStore
 from .instances import InstanceStore
+from .integrity import Integrity, examine
 from .migrate import open_database
 from .repositories import RepositoryStore
 from .revision import look
@@ -45,6 +48,11 @@ class Store:
         """Open the database, making or migrating it first; see :func:`~.migrate.open_database` for errors."""
         return cls(open_database(path))
 
+    @classmethod
+    def make(cls, path: Path, installation_id: str) -> Store:
+        """Make a database anew for an installation that lost its own; nothing may be at ``path``."""
+        return cls(open_database(path, identity=installation_id))
+
     def close(self) -> None:
         """Release waiters and connections; idempotent."""
         self._database.close()
@@ -61,6 +69,46 @@ class Store:
     def closed(self) -> bool:
         """Whether :meth:`close` was called; nobody is kept waiting then."""
         return self._database.signal.closed
+
+    def claim(self, holder: str, lost: Callable[[Terminal], object] | None = None) -> int:
+        """Become the one controller that may write through its store; everyone who claimed before is fenced.
+
+        Args:
+            holder: who claims, for people.
+            lost: called, once or more and from any thread, as soon as this store notices that somebody else has
+                claimed since, or that its file was replaced; the error is raised as well.
+
+        Returns the generation of the claim, which only ever grows.
+
+        Raises:
+            Retryable: ``DatabaseLocked`` or ``DiskFull``; nothing was claimed.
+        """
+        fence, mark = self._database.fence, self._database.high_water
+        with self._database.write() as connection:
+            generation = fence.raise_generation(connection, holder, mark.read().generation)
+        mark.raise_to(generation=generation)
+        fence.stand_behind(generation, lost)
+        return generation
+
+    def check_fence(self) -> None:
+        """Make sure, by one cheap read, that nobody has claimed since; call it before every act on the world.
+
+        A store that never claimed always passes.
+
+        Raises:
+            Fenced: somebody has; nothing more may be done.
+        """
+        with self._database.read() as connection:
+            self._database.fence.check(connection)
+
+    def integrity(self) -> Integrity:
+        """Examine the whole file; reads all of it, so ask when a person does, not on a timer."""
+        with self._database.read() as connection:
+            return examine(connection)
+
+    def backup_to(self, target: Path) -> None:
+        """Write a copy of the database as of one moment; see :meth:`.database.Database.backup_to`."""
+        self._database.backup_to(target)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:

@@ -21,6 +21,6 @@ def _template() -> tempfile.TemporaryDirectory[str]:
 def open_ready(path: Path) -> Store:
     """Open an empty store at the path."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("state.db", "state.db.id"):
+    for name in ("state.db", "installation"):
         shutil.copyfile(Path(_template().name) / name, path.with_name(name))
     return Store.open(path)

@@ -1,4 +1,4 @@
-"""The state directory: made private, given to whom it belongs, and used by one controller at a time."""
+"""The state directory: made private, and given to whom it belongs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from controller.errors import Terminal
 from controller.settings import Settings
-from controller.state_directory import RunDirectories, controller_lock, prepare_state_directory
+from controller.state_directory import RunDirectories, prepare_state_directory
 
 
 def mode(path: Path) -> int:
@@ -77,41 +77,6 @@ def test_a_root_that_is_not_there_is_told(tmp_path: Path, as_root: list[tuple[Pa
 def test_without_a_root_nothing_is_given_away(tmp_path: Path, as_root: list[tuple[Path, int, int]]) -> None:
     prepare_state_directory(Settings(state_dir=tmp_path / "state"))
     assert as_root == []
-
-
-# One controller --------------------------------------------------------------------------------------------------
-
-
-def test_a_second_controller_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
-    with (
-        controller_lock(tmp_path),
-        pytest.raises(Terminal, match=f"process {os.getpid()} on {os.uname().nodename}") as caught,
-        controller_lock(tmp_path),
-    ):
-        pass
-    assert caught.value.reason == "ControllerRunning"
-    assert str(tmp_path) in caught.value.message
-
-
-def test_the_lock_goes_with_its_holder_however_that_ends(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), controller_lock(tmp_path):
-        raise ZeroDivisionError
-    with controller_lock(tmp_path):
-        assert (tmp_path / "controller.lock").read_text().startswith(str(os.getpid()))
-    assert mode(tmp_path / "controller.lock") == 0o600
-
-
-def test_a_holder_that_has_not_said_who_it_is_yet_is_unknown(tmp_path: Path) -> None:
-    with controller_lock(tmp_path):
-        os.truncate(tmp_path / "controller.lock", 0)
-        with pytest.raises(Terminal, match="process unknown"), controller_lock(tmp_path):
-            pass
-
-
-def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Terminal, match="No such file") as caught, controller_lock(tmp_path / "nowhere"):
-        pass
-    assert caught.value.reason == "StateDirectoryUnusable"
 
 
 # The instances' folders ------------------------------------------------------------------------------------------

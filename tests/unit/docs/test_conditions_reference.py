@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/conditions.md").read_text(encoding="utf-8")
 
 # Which argument of which call is a reason.
-POSITIONS = {"Fact": 2, "Blocked": 0, "Terminal": 0, "Conflict": 0, "Retryable": 0, "Unavailable": 0}
+POSITIONS = {"Fact": 2, "Blocked": 0, "Terminal": 0, "Conflict": 0, "Fenced": 0, "Retryable": 0, "Unavailable": 0}
 TYPES = {"WorkspaceReady", "WorkloadRunning", "SessionReady", "AgentHealthy", "Suspended", "Ready"}
 
 

@@ -76,12 +76,69 @@ def test_a_vanished_database_is_not_a_first_start(path: Path, new_instance: New)
     path.unlink()
     refused = refusal(path)
     assert refused.reason == "DatabaseMissing"
-    marker = path.with_name("state.db.id")
-    assert str(marker) in refused.message
+    assert "python -m controller rebuild" in refused.message
+    file = path.with_name("installation")
+    assert str(file) in refused.message
     assert not path.exists()
-    marker.unlink()
+    path.touch()
+    assert refusal(path).reason == "DatabaseMissing", "an empty one is no better"
+    assert file.read_text() == f"{identity}\n"
+    file.unlink()
     with Store.open(path) as anew:
         assert anew.installation_id != identity
+
+
+def test_folders_of_instances_tell_of_a_database_that_was_there(path: Path) -> None:
+    (path.parent / "instances").mkdir(parents=True)
+    with Store.open(path):
+        pass
+    path.unlink()
+    path.with_name("installation").unlink()
+    (path.parent / "instances" / "web").mkdir()
+    refused = refusal(path)
+    assert refused.reason == "DatabaseMissing"
+    assert str(path.parent / "instances") in refused.message
+    assert not path.exists()
+
+
+def test_the_database_of_another_installation_is_refused_untouched(path: Path, tmp_path: Path) -> None:
+    with Store.open(path) as ours:
+        identity = ours.installation_id
+    with Store.open(tmp_path / "other" / "state.db") as theirs:
+        other = theirs.installation_id
+    theirs_file = tmp_path / "other" / "state.db"
+    path.write_bytes(theirs_file.read_bytes())
+    refused = refusal(path)
+    assert refused.reason == "InstallationMismatch"
+    assert identity in refused.message
+    assert other in refused.message
+    assert path.read_bytes() == theirs_file.read_bytes()
+
+
+def test_what_is_no_id_is_not_taken_for_one(path: Path) -> None:
+    with Store.open(path):
+        pass
+    path.with_name("installation").write_text("nothing of the sort\n")
+    assert refusal_of(path.with_name("installation"), path).reason == "InstallationMismatch"
+
+
+def refusal_of(named: Path, path: Path) -> Terminal:
+    with pytest.raises(Terminal) as refused:
+        Store.open(path)
+    assert str(named) in refused.value.message
+    return refused.value
+
+
+def test_the_former_file_of_the_id_is_taken_over(path: Path) -> None:
+    with Store.open(path) as store:
+        identity = store.installation_id
+    path.with_name("installation").rename(path.with_name("state.db.id"))
+    with Store.open(path):
+        assert path.with_name("installation").read_text() == f"{identity}\n"
+        assert not path.with_name("state.db.id").exists()
+    path.with_name("installation").rename(path.with_name("state.db.id"))
+    path.unlink()
+    assert refusal(path).reason == "DatabaseMissing"
 
 
 def test_a_database_replaced_while_open_is_noticed(path: Path, store: Store, new_instance: New) -> None:
@@ -120,7 +177,8 @@ def test_everything_is_private(path: Path, store: Store, new_instance: New) -> N
     store.instances.create(new_instance())
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-    assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "state.db.lock", "state.db.id"}
+    names = {"state.db", "state.db-wal", "state.db-shm", "state.db.lock", "state.db.mark", "installation"}
+    assert set(modes) == names
     assert set(modes.values()) == {0o600}
 
 
