@@ -15,14 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
+from typing import TYPE_CHECKING
 
 from controller.errors import Unavailable
 from controller.runtime.protocol import ExecResult, Workload, WorkloadSpec, WorkloadState
+
+if TYPE_CHECKING:
+    from .fake_belongings import FakeMark
 
 IMAGE = "cc-orchestrator/instance:0.1.0"
 VERBS = frozenset(
     {
         *("prepare", "inspect", "list", "create", "start", "stop", "remove", "remove_home", "update", "image_id"),
+        *("belongings", "discard"),
         *("exec", "attach", "attach_argv", "logs"),
     }
 )
@@ -37,6 +42,9 @@ class FakeContainer:
     installation: str
     spec: WorkloadSpec
     seen: Workload
+    created_at: datetime
+    home: str = ""
+    network: str = ""
     logs: list[bytes] = field(default_factory=list)
 
 
@@ -51,6 +59,7 @@ class FakeEngine:
     Attributes:
         images: local images, name to identifier.
         homes: HOME volumes, name to the uid they carry.
+        marks: whose a HOME volume or network is, by its name.
         foreign: names taken by containers that are not ours.
         networks: existing networks; a start needs the runtime's own.
         missing_sources: mount sources that do not exist.
@@ -66,6 +75,7 @@ class FakeEngine:
         self.cpus = cpus
         self.images: dict[str, str] = {IMAGE: "sha256:" + "1" * 64}
         self.homes: dict[str, str] = {}
+        self.marks: dict[str, FakeMark] = {}
         self.foreign: dict[str, dict[str, str]] = {}
         self.networks: set[str] = set()
         self.missing_sources: set[str] = set()
@@ -178,10 +188,18 @@ class FakeEngine:
         """Return the containers of the uid, whatever installation made them."""
         return [container for container in self.containers.values() if container.spec.uid == uid]
 
-    def make(self, installation: str, name: str, spec: WorkloadSpec) -> None:
+    def now(self) -> datetime:
+        """Return the engine's time."""
+        return self._now()
+
+    def new_id(self) -> str:
+        """Return an identifier that nothing ever had."""
+        return f"{next(self._ids):064x}"
+
+    def make(self, installation: str, name: str, spec: WorkloadSpec, *, home: str = "", network: str = "") -> None:
         """Add a container that was never started."""
         seen = Workload(
-            id=f"{next(self._ids):064x}",
+            id=self.new_id(),
             name=name,
             instance=spec.name,
             uid=spec.uid,
@@ -191,7 +209,7 @@ class FakeEngine:
             limits=spec.limits,
             image_id=self.images[spec.image],
         )
-        self.containers[name] = container = FakeContainer(installation, spec, seen)
+        self.containers[name] = container = FakeContainer(installation, spec, seen, self._now(), home, network)
         self.tell(container)
 
     def run(self, container: FakeContainer) -> None:

@@ -23,6 +23,7 @@ from controller.runtime.protocol import (
     WorkloadState,
 )
 
+from .fake_belongings import FakeBelongings
 from .fake_engine import ALIVE, HANG_SECONDS, IMAGE, FakeContainer, FakeEngine, unavailable
 
 __all__ = ["IMAGE", "FakeEngine", "FakeRuntime", "FakeTerminal", "unavailable"]
@@ -57,7 +58,7 @@ class FakeTerminal:
         self._bytes.put(b"")
 
 
-class FakeRuntime:
+class FakeRuntime(FakeBelongings):
     """One installation's view of a :class:`FakeEngine`, with the verbs of the Runtime protocol."""
 
     def __init__(
@@ -75,6 +76,8 @@ class FakeRuntime:
     def _ensure_network(self) -> None:
         if self.network not in self.engine.networks:
             self.engine.networks.add(self.network)
+            self.engine.marks.pop(self.network, None)
+            self.mark(self.network)
             self.engine.changes.append(f"network {self.network}")
 
     def inspect(self, uid: str) -> tuple[Workload, ...]:
@@ -104,8 +107,9 @@ class FakeRuntime:
             self._check_sources(spec)
             if self.engine.homes.setdefault(home, spec.uid) != spec.uid:
                 raise Conflict("NameConflict", f"a volume named {home!r} is there and is not ours: remove it")
+            self.mark(home, spec.name, spec.uid)
             self._ensure_network()
-            self.engine.make(self.installation, name, spec)
+            self.engine.make(self.installation, name, spec, home=home, network=self.network)
             self.engine.changes.append(f"create {spec.name}")
 
     def _home(self, name: str, uid: str) -> str:
@@ -163,6 +167,7 @@ class FakeRuntime:
             if any(container.spec.name == name for container in self._ours(uid)):
                 raise Retryable("HomeInUse", f"the volume {home!r} is in use by a container")
             del self.engine.homes[home]
+            self.engine.marks.pop(home, None)
             self.engine.changes.append(f"remove_home {name}")
 
     def update(self, uid: str, limits: Limits) -> None:
