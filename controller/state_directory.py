@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Terminal
+from .manifests import Manifests
 from .settings import Settings
 
 _LONGEST_SOCKET_PATH = 107
@@ -51,7 +52,8 @@ class RunDirectories:
         return self.settings.instance_dir(name) / "run"
 
     def remove(self, name: str) -> None:
-        """Remove it, and the instance's folder above it if that is empty; idempotent."""
+        """Remove it and what was written down of the instance, and its folder if that is empty; idempotent."""
         shutil.rmtree(self.path(name), ignore_errors=True)
+        Manifests(self.settings).forget_instance(name)
         with contextlib.suppress(OSError):
             self.settings.instance_dir(name).rmdir()
