@@ -75,7 +75,7 @@ class FakeAgents:
             agent.boot = boot
             agent.started_with = self.configs[uid].config_hash if uid in self.configs else ""
             agent.handed_over.clear()
-        return Heard(self._report(uid, container, agent), agent.age, agent.connected, frozenset(agent.handed_over))
+        return Heard(self.report(uid, container, agent), agent.age, agent.connected, frozenset(agent.handed_over))
 
     def all_heard(self) -> dict[str, Heard]:
         return {uid: heard for uid in self.opened if (heard := self.heard(uid)) is not None}
@@ -99,7 +99,8 @@ class FakeAgents:
         alive = (each for each in self.engine.of_uid(uid) if each.seen.state is WorkloadState.RUNNING)
         return next(alive, None)
 
-    def _report(self, uid: str, container: FakeContainer, agent: FakeAgent) -> Report:
+    def report(self, uid: str, container: FakeContainer, agent: FakeAgent) -> Report:
+        """Return what the agent would say now."""
         at = self._now().isoformat()
         if agent.since[0] != agent.state:
             agent.since = (agent.state, at)

@@ -48,6 +48,14 @@ class FakeContainer:
     logs: list[bytes] = field(default_factory=list)
 
 
+Events = queue.SimpleQueue[str | None]
+"""Uids to a watch; ``None`` means that the connection was cut."""
+
+
+def _next_event(events: Events) -> str | None:
+    return events.get(timeout=0.02)
+
+
 def unavailable() -> Unavailable:
     """Return what a runtime raises when its engine does not answer."""
     return Unavailable("RuntimeUnavailable", "the engine does not answer: a test switched it off")
@@ -69,6 +77,8 @@ class FakeEngine:
         calls: every verb called, in order, reads too.
         changes: what was changed in the world, in order, as ``verb name``; quiescence means it does not grow.
         interrupt: called with ``(verb, "before" | "after")`` around each verb; raising from it is a crash there.
+        observers: called with each container whose state just changed, whether or not anybody is told of it.
+        next_event: how a watch waits for its next event; raises ``queue.Empty`` after a moment without one.
     """
 
     def __init__(self, *, cpus: float = 4.0, now: Callable[[], datetime] | None = None) -> None:
@@ -85,6 +95,8 @@ class FakeEngine:
         self.calls: list[str] = []
         self.changes: list[str] = []
         self.interrupt: Callable[[str, str], None] | None = None
+        self.observers: list[Callable[[FakeContainer], None]] = []
+        self.next_event: Callable[[Events], str | None] = _next_event
         self.lock = threading.RLock()
         self.containers: dict[str, FakeContainer] = {}
         self._now = now or (lambda: datetime.now(UTC))
@@ -93,7 +105,7 @@ class FakeEngine:
         self._failures: dict[tuple[str, str], deque[Exception]] = {}
         self._hanging: dict[str, Event] = {}
         self._crash_on_start: dict[str, tuple[int, bool]] = {}
-        self._watchers: list[tuple[str, queue.SimpleQueue[str | None]]] = []
+        self._watchers: list[tuple[str, Events]] = []
 
     # Misbehaviour -------------------------------------------------------------------------------------------
 
@@ -237,6 +249,8 @@ class FakeEngine:
 
     def tell(self, container: FakeContainer) -> None:
         """Send an event about the container to the watches of its installation."""
+        for observer in self.observers:
+            observer(container)
         if self.drop_events:
             return
         for installation, events in self._watchers:
@@ -263,9 +277,9 @@ class FakeEngine:
             raise failures.popleft()
 
     @contextmanager
-    def subscribe(self, installation: str) -> Iterator[queue.SimpleQueue[str | None]]:
+    def subscribe(self, installation: str) -> Iterator[Events]:
         """Yield the events of one installation; ``None`` means that the connection was cut."""
-        entry = (installation, queue.SimpleQueue[str | None]())
+        entry = (installation, Events())
         with self.lock:
             self._watchers.append(entry)
         try:

@@ -222,7 +222,7 @@ class FakeRuntime(FakeBelongings):
                     connected = True
                     yield Resync()
                 try:
-                    uid = events.get(timeout=0.02)
+                    uid = self.engine.next_event(events)
                 except queue.Empty:
                     continue
                 if uid is None:

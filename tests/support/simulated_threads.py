@@ -8,6 +8,8 @@ so one seed, one order. Whatever would really block is an error, because then th
 from __future__ import annotations
 
 import _thread
+import heapq
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,8 +98,14 @@ class Schedule:
         self.process = ""
         self.threads: list[SimulatedThread] = []
         self.current: SimulatedThread | None = None
+        self._later: list[tuple[float, int, str, Callable[[], None]]] = []
+        self._order = itertools.count()
         self._baton = _thread.allocate_lock()
         self._baton.acquire()
+
+    def later(self, delay: float, what: str, act: Callable[[], None]) -> None:
+        """Let the driver do something when ``delay`` seconds have passed."""
+        heapq.heappush(self._later, (self.now + delay, next(self._order), what, act))
 
     # The driver's side ----------------------------------------------------------------------------------------
 
@@ -107,8 +115,17 @@ class Schedule:
         return [each for each in self.threads if (each.deadline is not None and each.deadline <= now) or each.ready()]
 
     def next_deadline(self) -> float | None:
-        """Return when the first waiting thread gives up waiting."""
-        return min((each.deadline for each in self.threads if each.deadline is not None), default=None)
+        """Return when time alone changes something."""
+        waiting = [each.deadline for each in self.threads if each.deadline is not None]
+        return min([*waiting, *(entry[0] for entry in self._later[:1])], default=None)
+
+    def due(self) -> str | None:
+        """Return what the next thing is that was planned for now or earlier."""
+        return self._later[0][2] if self._later and self._later[0][0] <= self.now else None
+
+    def do_due(self) -> None:
+        """Do it."""
+        heapq.heappop(self._later)[3]()
 
     def advance_to(self, instant: float) -> None:
         """Let the clock show a later time."""

@@ -26,12 +26,17 @@ class SteppedStore:
     Attributes:
         failures: errors for the next writes of a simulated thread, each raised once.
         calls: writes of simulated threads, in order.
+        writes: moves with every write, whoever makes it.
+        watch: called with each write and its positional arguments when it is done.
+        log_is_gone: the next look at the change log is told that it does not reach back so far.
     """
 
     def __init__(self, store: Store, schedule: Schedule) -> None:
         self.store = store
         self.failures: list[CcoError] = []
         self.calls: list[str] = []
+        self.writes = 0
+        self.watch: Callable[[str, tuple[object, ...]], None] | None = None
         self.log_is_gone = False
         self._schedule = schedule
         self._parts = {name: _Part(getattr(store, name), name, self) for name in PARTS}
@@ -49,12 +54,17 @@ class SteppedStore:
 
     def wait(self, after: int, timeout: float, *, events: bool = False) -> int:
         """See ``Store.wait``; the time is simulated."""
+        looked, answer = -1, False
 
-        def newest() -> int:
-            return self.store.wait(after, 0.0, events=events)
+        def changed() -> bool:
+            nonlocal looked, answer
+            if looked != self.writes:
+                looked = self.writes
+                answer = self.store.wait(after, 0.0, events=events) != after
+            return answer
 
-        self._schedule.wait("wait for a change", lambda: newest() != after, timeout)
-        return newest()
+        self._schedule.wait("wait for a change", changed, timeout)
+        return self.store.wait(after, 0.0, events=events)
 
     def changes(self, after: int, limit: int | None = None) -> Any:
         """See ``Store.changes``; may have forgotten what was."""
@@ -70,15 +80,22 @@ class SteppedStore:
         self._schedule.pause("store.transaction")
         with self._schedule.unbroken(), self.store.transaction(keep=keep):
             yield
+        self.writes += 1
 
     def call(self, part: str, method: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Pause, maybe fail, and do it."""
         self._schedule.pause(f"{part}.{method}")
-        if method not in READS and self._schedule.current is not None:
+        if method in READS:
+            return function(*args, **kwargs)
+        if self._schedule.current is not None:
             self.calls.append(f"{part}.{method}")
             if self.failures:
                 raise self.failures.pop(0)
-        return function(*args, **kwargs)
+        done = function(*args, **kwargs)
+        if self.watch is not None:
+            self.watch(f"{part}.{method}", args)
+        self.writes += 1
+        return done
 
 
 class _Part:
