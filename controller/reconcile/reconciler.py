@@ -135,6 +135,7 @@ class InstanceReconciler:
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
             deep = instance.metadata.deletion_requested_at is not None
             workspace = self.workspaces.inspect(wanted.ref, deep=deep)
+            instance = _with_place(instance, wanted, workspace)
         observed = Observed(
             repository=repository,
             workspace=workspace,
@@ -216,6 +217,15 @@ def _current(heard: Heard | None, attempt: int, workload: Workload | None) -> He
         return None
     started = workload.started_at if workload is not None else None
     return None if started is not None and heard.report.sent_at < started else heard
+
+
+def _with_place(instance: Instance, wanted: Wanted, seen: WorkspaceState) -> Instance:
+    """Return the instance with the place of a workspace that was made by a controller that did not live to say so."""
+    if instance.status.workspace is not None or seen.presence not in {Presence.READY, Presence.BROKEN}:
+        return instance
+    ref = wanted.ref
+    place = WorkspaceStatus(path=ref.worktree, git_dir=ref.private, branch=ref.branch)
+    return instance.model_copy(update={"status": instance.status.model_copy(update={"workspace": place})})
 
 
 def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:
