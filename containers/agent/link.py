@@ -21,6 +21,8 @@ MAX_LINE = 1024 * 1024
 RETRY_FIRST = 0.1
 RETRY_LAST = 2.0
 SEND_TIMEOUT = 5.0
+LOOK_SECONDS = 2.0
+"""How often the socket's file is compared with the one that was connected to."""
 
 
 class FrameError(ValueError):
@@ -78,6 +80,7 @@ class Link:
         """Stay connected until cancelled."""
         delay = RETRY_FIRST
         while True:
+            stamp = self._stamp()
             try:
                 reader, writer = await asyncio.open_unix_connection(str(self._path), limit=MAX_LINE)
             except OSError:
@@ -85,10 +88,12 @@ class Link:
                 delay = min(delay * 2, RETRY_LAST)
                 continue
             logger.info("controller was reached")
+            watch = asyncio.create_task(self._leave_if_replaced(writer, stamp))
             try:
                 if await self._talk(reader, writer):
                     delay = RETRY_FIRST
             finally:
+                watch.cancel()
                 self._writer = None
                 writer.close()
             logger.info("controller was lost")
@@ -110,6 +115,25 @@ class Link:
             writer.transport.abort()
             return False
         return True
+
+    async def _leave_if_replaced(self, writer: asyncio.StreamWriter, connected_to: tuple[int, int] | None) -> None:
+        """Break the connection when another controller listens at our place.
+
+        One that is paused neither reads nor closes: nothing on the connection itself would ever tell.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = self._stamp()
+            if now is not None and now != connected_to:
+                writer.transport.abort()
+                return
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Listen until the connection ends; returns whether anything was said on it."""

@@ -176,6 +176,19 @@ def test_it_finds_a_controller_that_comes_late_and_comes_back(tmp_path: Path) ->
         assert [message["type"] for message in talk.received] == ["credentials", "credentials"]
 
 
+def test_it_leaves_a_controller_that_was_replaced_while_it_is_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "LOOK_SECONDS", 0.05)
+    with AgentController(tmp_path, {}) as paused, Talk(tmp_path):
+        paused.wait_for(lambda r: r["seq"] == 1, 5)
+        with AgentController(tmp_path, {}) as new:  # the old one neither closes its socket nor its connection
+            new.wait_for(lambda r: r["session"]["state"] == "starting", 8)
+            told = len(paused.reports)
+            new.wait_for(lambda r: r["seq"] > new.reports[0]["seq"] + 1, 8)
+            assert len(paused.reports) == told
+
+
 def test_nonsense_is_passed_over_and_too_much_of_it_hung_up_on(tmp_path: Path) -> None:
     with AgentController(tmp_path, {}) as control, Talk(tmp_path) as talk:
         control.wait_for(lambda r: r["seq"] == 1, 5)
