@@ -63,8 +63,10 @@ class Settings(BaseSettings):
         root: repositories must lie below it, because the controller's container sees only this part of the host.
         allowed_hosts: names the server answers to; in the environment separated by commas or spaces.
         worktree_base_path: where worktrees go; default: ``<repository>.worktrees`` beside each repository.
+        claude: Claude Code's program for runtime ``process``, a path or a name to look for on PATH.
         model_base_url: where Claude Code finds its model; default: ``ANTHROPIC_BASE_URL``, else the usual place.
         max_instances: how many instances may be declared; ``0`` = no limit.
+        disk_full_percent: from here on a disk counts as too full: nothing is started, and who fills it is parked.
         resync_seconds: every object is looked at again at least this often.
         workers: passes that run at the same time; container starts do not get faster beyond four.
         lease_seconds: a controller that shows no sign of life for so long is replaced by its standby.
@@ -84,7 +86,9 @@ class Settings(BaseSettings):
     instance_image: str = "cc-orchestrator/instance:0.1.0"
     container_prefix: str = Field(default="cco", pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")
     network: str = "cc-orchestrator"
+    claude: str = Field(default="claude", min_length=1)
     model_base_url: str | None = Field(default_factory=lambda: os.environ.get("ANTHROPIC_BASE_URL") or None)
+    disk_full_percent: float = Field(default=90.0, ge=1, le=100)
     resync_seconds: float = Field(default=30.0, gt=0)
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     stop_grace_seconds: float = Field(default=8.0, gt=0)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("a folder cannot be made: %s", error)  # noqa: TRY400 - for people
         return MISCONFIGURED
     os.environ.setdefault("SHELL", "/bin/bash")
-    return asyncio.run(_run(config, places, options.claude))
+    program = [options.claude, *(["--settings", str(options.claude_settings)] if options.claude_settings else [])]
+    return asyncio.run(_run(config, places, program, options.usage))
 
 
 def wait_for_config(path: Path, timeout: float) -> InstanceConfig:
@@ -70,8 +72,8 @@ def wait_for_config(path: Path, timeout: float) -> InstanceConfig:
         time.sleep(0.1)
 
 
-async def _run(config: InstanceConfig, places: Places, program: str) -> int:
-    supervisor = Supervisor(config, places, program)
+async def _run(config: InstanceConfig, places: Places, program: Sequence[str], usage: str) -> int:
+    supervisor = Supervisor(config, places, program, usage)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
@@ -87,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--secrets-dir", type=Path, default=defaults.secrets, help="a tmpfs for credentials")
     parser.add_argument("--scratch-dir", type=Path, default=defaults.scratch, help="a tmpfs for sockets")
     parser.add_argument("--claude", default="claude", help="Claude Code's program")
+    parser.add_argument("--claude-settings", type=Path, help="settings with our hooks, where no image brings them")
+    parser.add_argument(
+        "--usage",
+        default="cgroup",
+        choices=["cgroup", "processes"],
+        help="what to measure: this process's cgroup, or all processes below its parent",
+    )
     parser.add_argument("--config-timeout", type=float, default=CONFIG_TIMEOUT, help="seconds")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -43,10 +43,10 @@ class Claude:
         config: what to run.
         places: where files are.
         board: where to write what is seen.
-        program: Claude Code's program.
+        program: Claude Code's program, with arguments of our own.
     """
 
-    def __init__(self, config: InstanceConfig, places: Places, board: Board, program: str) -> None:
+    def __init__(self, config: InstanceConfig, places: Places, board: Board, program: Sequence[str]) -> None:
         self._config = config
         self._places = places
         self._board = board

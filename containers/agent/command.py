@@ -6,6 +6,7 @@ size does not go through tmux, and a credential must not be in one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +35,13 @@ class Command:
     typed_prompt: str | None = None
 
 
-def build(config: InstanceConfig, notes: conversation.Notes, claude: Path, program: str = "claude") -> Command:
+def build(
+    config: InstanceConfig, notes: conversation.Notes, claude: Path, program: Sequence[str] = ("claude",)
+) -> Command:
     """Decide the command line; looks at the transcripts and changes nothing."""
     known = conversation.transcript(claude, notes.newest) is not None
-    argv = [program, "--resume" if known else "--session-id", notes.newest, "--permission-mode", config.permission_mode]
+    argv = [*program, "--resume" if known else "--session-id", notes.newest]
+    argv += ["--permission-mode", config.permission_mode]
     if config.model:
         argv += ["--model", config.model]
     argv += config.args

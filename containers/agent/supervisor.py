@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,13 @@ class Supervisor:
     Args:
         config: what to run.
         places: where files are; `Places.prepare` was called.
-        program: Claude Code's program.
+        program: Claude Code's program, with arguments of our own.
+        usage: what `UsageMeter` measures.
     """
 
-    def __init__(self, config: InstanceConfig, places: Places, program: str = "claude") -> None:
+    def __init__(
+        self, config: InstanceConfig, places: Places, program: Sequence[str] = ("claude",), usage: str = "cgroup"
+    ) -> None:
         self._config = config
         self._places = places
         self._board = Board(config.session_id)
@@ -54,7 +58,9 @@ class Supervisor:
         self._ledger = Ledger(places.notes / "inputs.json")
         self._delivery = Delivery(self._ledger, places.pending_prompt, self, self._inputs_changed)
         self._link = Link(places.controller_socket, self._receive, self._connected)
-        self._reporter = Reporter(config, self._board, self._link, UsageMeter(places.system))
+        self._reporter = Reporter(
+            config, self._board, self._link, UsageMeter(places.system, by_processes=usage == "processes")
+        )
         self._events = EventSocket(places.event_socket, self._on_event)
         self._board.listen(self._delivery.look)
         self._have_credentials = asyncio.Event()

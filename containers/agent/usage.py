@@ -1,7 +1,8 @@
 """What the container uses, read from its cgroup's files; some 50 µs, where `docker stats` takes a second.
 
 Both versions of cgroups are read (Linux: Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst). Without
-either, psutil adds up the agent's own session of processes.
+either, or where the cgroup is not the instance's alone, psutil adds up the processes below the agent's parent, which
+is the parent of every orphan there.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ class _Counters:
 class UsageMeter:
     """Measures; processor time is that since the measurement before."""
 
-    def __init__(self, system: Path, membership: Path = Path("/proc/self/cgroup")) -> None:
-        self._read = _source(system, membership)
+    def __init__(
+        self, system: Path, membership: Path = Path("/proc/self/cgroup"), *, by_processes: bool = False
+    ) -> None:
+        self._read = _read_family if by_processes else _source(system, membership)
         self._before: tuple[float, float] | None = None
 
     def measure(self) -> Usage:
@@ -116,10 +119,24 @@ def _read_v1(memory: Path, cpu: Path, pids: Path) -> _Counters:
 
 
 def _read_processes() -> _Counters:
-    seconds, memory, count = 0.0, 0, 0
     with contextlib.suppress(psutil.Error):
         me = psutil.Process()
-        for process in [me, *me.children(recursive=True)]:
+        return _add_up([me, *me.children(recursive=True)])
+    return _add_up([])
+
+
+def _read_family() -> _Counters:
+    """All below the parent, not the agent's own children alone: tmux leaves those."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process().parent()
+        return _add_up([] if parent is None else parent.children(recursive=True))
+    return _add_up([])
+
+
+def _add_up(processes: list[psutil.Process]) -> _Counters:
+    seconds, memory, count = 0.0, 0, 0
+    with contextlib.suppress(psutil.Error):
+        for process in processes:
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 seconds += times.user + times.system

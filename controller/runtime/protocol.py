@@ -93,6 +93,7 @@ class Workload:
         exit_code: of the last run; ``None`` while running or never started.
         oom_killed: the kernel killed the first process for want of memory. A process killed inside a
             container that lives on is told by the agent's report, not here.
+        notice: what a person should know of one that is well, such as limits that nobody enforces.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Workload:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     error: str | None = None
+    notice: str | None = None
 
 
 class BelongingKind(StrEnum):

@@ -1,0 +1,19 @@
+"""Workloads as processes of this machine, without Docker; the entry point ``process`` of ``cc_orchestrator.runtimes``.
+
+It does **not** isolate: an instance can do what its user can. See ``docs/process-runtime.md``.
+
+::
+
+    runtime.py      the verbs of the protocol, in terms of the modules below
+    records.py      what is known of each workload: small files below STATE/process, and who writes which
+    shim.py         one small process per workload: outlives the controller, starts the agent, records its end
+    launch.py       what the shim is told, and how its child becomes the agent: user, limits, environment
+    cgroups.py      limits in a cgroup of the workload's own, version 1 or 2, where that can be written
+    processes.py    the kernel's view: who is who although pids come again, who belongs to whom, signals
+    programs.py     Claude Code, tmux, git and the agent on this machine, and Claude's hooks
+    homes.py        HOME folders, which outlive workloads
+    events.py       inotify on the folder of records
+    streams.py      commands, terminals and logs
+
+``ProcessRuntime`` is not imported here: every shim would carry it in its memory.
+"""

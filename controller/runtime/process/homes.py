@@ -1,0 +1,151 @@
+"""HOME folders: one per instance, closed to others, outliving every workload.
+
+::
+
+    homes/cco-web-1a2b3c4d-home/owner.json       whose it is; out of the instance's reach where users differ
+    homes/cco-web-1a2b3c4d-home/settings.json    Claude's hooks, see ``programs``
+    homes/cco-web-1a2b3c4d-home/home             HOME itself
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from controller.errors import Conflict, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a HOME is."""
+
+    installation: str
+    instance: str
+    uid: str
+    created_at: str
+
+
+class Homes:
+    """All HOME folders of a ``STATE/process``.
+
+    Args:
+        folder: that holds them.
+        prefix: first part of their names.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder = folder
+        self._prefix = prefix
+
+    def name(self, instance: str, uid: str) -> str:
+        """Return the name of an instance's folder; a new instance of an old name gets a new one."""
+        return f"{self._prefix}-{instance}-{uid[:8]}-home"
+
+    def path(self, instance: str, uid: str) -> Path:
+        """Return the folder that holds HOME and what is beside it."""
+        return self._folder / self.name(instance, uid)
+
+    def owner(self, name: str) -> Owner | None:
+        """Return whose the folder of this name is; ``None``: nobody's of ours, or it is not there."""
+        try:
+            return Owner(**json.loads((self._folder / name / "owner.json").read_bytes()))
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+            return None
+        except OSError as error:
+            raise _unavailable(self._folder / name, error) from error
+
+    def all(self) -> list[tuple[str, Owner]]:
+        """Return every folder that is somebody's, with its owner."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._folder) if not entry.name.startswith("."))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _unavailable(self._folder, error) from error
+        return [(name, owner) for name in names if (owner := self.owner(name)) is not None]
+
+    def check(self, wanted: Owner) -> bool:
+        """Return whether the folder is there; somebody else's is a conflict.
+
+        Raises:
+            Conflict: ``NameConflict``.
+        """
+        path = self.path(wanted.instance, wanted.uid)
+        if not os.path.lexists(path):
+            return False
+        owner = self.owner(path.name)
+        if owner is None or (owner.installation, owner.uid) != (wanted.installation, wanted.uid):
+            raise Conflict(
+                "NameConflict",
+                f"the folder {path} exists and does not carry the uid {wanted.uid} of this installation: it is left "
+                "alone; rename the instance, or look into the folder and move it away",
+            )
+        return True
+
+    def make(self, wanted: Owner, user: tuple[int, int] | None) -> bool:
+        """Make it unless it is there; returns whether it was made.
+
+        Raises:
+            Conflict: ``NameConflict``.
+            Unavailable: it cannot be made.
+        """
+        if self.check(wanted):
+            return False
+        path = self.path(wanted.instance, wanted.uid)
+        aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (aside / "home").mkdir(mode=0o700, parents=True)
+            (aside / "owner.json").write_text(json.dumps(asdict(wanted)), encoding="utf-8")
+            if user is not None:
+                os.chown(aside / "home", *user)
+            aside.rename(path)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if self.check(wanted):  # made by somebody else meanwhile
+                return False
+            raise _unavailable(path, error) from error
+        return True
+
+    def remove(self, wanted: Owner) -> None:
+        """Remove it; idempotent.
+
+        Raises:
+            Conflict: ``NameConflict``.
+            Unavailable: not all of it could be removed.
+        """
+        self._sweep()
+        if not self.check(wanted):
+            return
+        path = self.path(wanted.instance, wanted.uid)
+        # At once under another name: half a HOME must not be taken for one.
+        gone = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+        with _telling(path):
+            path.rename(gone)
+            shutil.rmtree(gone)
+
+    def _sweep(self) -> None:
+        """Finish removals that were cut off."""
+        with contextlib.suppress(FileNotFoundError), _telling(self._folder):
+            for entry in os.scandir(self._folder):
+                if entry.name.startswith(f".{self._prefix}-"):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unavailable(path, error) from error
+
+
+def _unavailable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable("RuntimeUnavailable", f"{path} cannot be used: {error.strerror}; it is tried again")

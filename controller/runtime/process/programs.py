@@ -1,0 +1,114 @@
+"""The programs an instance needs, on this machine: Claude Code, tmux, git, and our agent with its packages.
+
+In an image they are put together once; here they are whatever the user has, so they are looked for before anything is
+made, and what is missing is named with the way to get it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from controller.errors import Terminal
+
+from .launch import USAGE
+
+_HERE = Path(__file__).parent
+_AGENT_PLACES = (_HERE / "_agent", _HERE.parents[2] / "containers")
+"""In an installed package, in a checkout; each holds the package ``agent``."""
+_SETTINGS_PLACES = (_HERE / "_agent" / "managed-settings.json", _AGENT_PLACES[1] / "instance" / "managed-settings.json")
+_IN_IMAGE = "/usr/bin/python3 -I -S /opt/cco/agent/hook.py"
+_GET_CLAUDE = (
+    "install Claude Code (npm install --global @anthropic-ai/claude-code), or name the program with CCO_CLAUDE"
+)
+_GET_PACKAGES = "pip install 'cc-orchestrator[agent]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Where the programs are.
+
+    Attributes:
+        agent: folder that holds the package ``agent``.
+        settings: Claude's settings as an image has them.
+    """
+
+    claude: str
+    tmux: str
+    git: str
+    agent: Path
+    settings: Path
+
+    def identity(self) -> str:
+        """Return what stands for an image's identifier: it changes when the client does."""
+        seen = os.stat(self.claude)  # noqa: PTH116  # follows links: the program itself
+        text = json.dumps([os.path.realpath(self.claude), seen.st_size, seen.st_mtime_ns])
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def find_programs(claude: str) -> Programs:
+    """Find everything an instance needs.
+
+    Raises:
+        Terminal: ``ProgramMissing``, naming the program and how to get it.
+    """
+    agent = next((place for place in _AGENT_PLACES if (place / "agent" / "__main__.py").is_file()), None)
+    settings = next((path for path in _SETTINGS_PLACES if path.is_file()), None)
+    if agent is None or settings is None:
+        raise _missing("the agent", "install cc-orchestrator again: its package 'agent' is not there")
+    for package in ("libtmux", "psutil"):
+        if find_spec(package) is None:
+            raise _missing(f"the Python package {package}", _GET_PACKAGES)
+    return Programs(
+        claude=_find(claude, _GET_CLAUDE),
+        tmux=_find("tmux", "install the package tmux"),
+        git=_find("git", "install the package git"),
+        agent=agent,
+        settings=settings,
+    )
+
+
+def _find(name: str, way_out: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise _missing(f"the program {name!r}", way_out)
+    return os.path.abspath(found)  # noqa: PTH100  # a link stays: it is what a person updates
+
+
+def _missing(what: str, way_out: str) -> Terminal:
+    return Terminal("ProgramMissing", f"{what} is not on this machine, which runtime 'process' needs: {way_out}")
+
+
+def agent_argv(programs: Programs, *, run: Path, scratch: Path, settings: Path) -> list[str]:
+    """Return how the agent is started; the folder of its package is on nobody else's path."""
+    return [
+        *(sys.executable, "-I", str(_HERE / "start_agent.py"), str(programs.agent)),
+        "run",
+        f"--run-dir={run}",
+        f"--secrets-dir={scratch / 'secrets'}",
+        f"--scratch-dir={scratch / 'agent'}",
+        f"--claude={programs.claude}",
+        f"--claude-settings={settings}",
+        f"--usage={USAGE}",
+    ]
+
+
+def write_settings(programs: Programs, path: Path) -> None:
+    """Write Claude's settings, hooks above all, for the agent of this machine; readable by all, written by us alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    hook = shlex.join([shutil.which("python3") or sys.executable, "-I", "-S", str(programs.agent / "agent/hook.py")])
+    text = programs.settings.read_text(encoding="utf-8")
+    aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    aside.write_text(text.replace(json.dumps(_IN_IMAGE)[1:-1], json.dumps(hook)[1:-1]), encoding="utf-8")
+    aside.chmod(0o444)
+    aside.replace(path)
