@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from controller.release import program_version
 from controller.settings import Settings
 from controller.store import Store
 
@@ -26,13 +27,13 @@ from .controller_link import ControllerLink
 from .gate import Gate
 from .hub import Hub
 from .reference import reference_page
-from .routes import documented, instance_parts, instances, repositories, system
+from .routes import doctor, documented, instance_parts, instances, repositories, system
 
 DESCRIPTION = (
     "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
     "documents. Send `Authorization: Bearer` with the token of the state directory."
 )
-ROUTERS = (instances.router, instance_parts.router, repositories.router, system.router, system.door)
+ROUTERS = (instances.router, instance_parts.router, repositories.router, doctor.router, system.router, system.door)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -60,7 +61,7 @@ def create_app(
 
     app = FastAPI(
         title="cc-orchestrator",
-        version=system.program_version(),
+        version=program_version(),
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter
 
 from controller.errors import Terminal
 from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
+from controller.resources.check import Diagnosis, RecentLogs, Repairs
 from controller.settings import Settings
 
 from .transport import ApiError, ClientError, ServerUnavailable, Transport
@@ -266,6 +267,18 @@ class Client:
     def version(self) -> Version:
         """Return the server's version."""
         return Version.model_validate(self._transport.json("GET", "/api/version"))
+
+    def doctor(self) -> Diagnosis:
+        """Return what server and controller find when they look at everything; takes some seconds at most."""
+        return Diagnosis.model_validate(self._transport.json("GET", "/api/doctor"))
+
+    def repair(self) -> Repairs:
+        """Let the controller mend what is safe to mend, and return what it did."""
+        return Repairs.model_validate(self._transport.json("POST", "/api/doctor/repairs"))
+
+    def recent_logs(self) -> RecentLogs:
+        """Return the newest log lines of server and controller."""
+        return RecentLogs.model_validate(self._transport.json("GET", "/api/doctor/logs"))
 
     # -- steps --------------------------------------------------------------------------------------------
 

@@ -13,12 +13,15 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ValidationError
 
 from controller.errors import Unavailable
+from controller.resources.check import CheckStatus, Diagnosis, Repairs
 
 from .problems import Refused
-from .wire import Attach, PartHealth, Plan, Problem
+from .wire import Attach, EngineAnswer, PartHealth, Plan, Problem
 
 TIMEOUT_SECONDS: Final = 20.0
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
+DIAGNOSIS_TIMEOUT_SECONDS: Final = 9.0
+"""Less than a client waits, more than the controller's looks may take."""
 Answer = TypeVar("Answer", bound=BaseModel)
 _PASSED_ON: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -64,6 +67,31 @@ class ControllerLink:
         except (Unavailable, Refused) as error:
             return PartHealth(status="unavailable", detail=error.message)
         return PartHealth(status="ok")
+
+    def engine_health(self) -> PartHealth | None:
+        """Tell whether the engine answers the controller; ``None`` where none is needed or nobody knows."""
+        try:
+            check = self.ask("GET", "/engine", EngineAnswer, timeout=HEALTH_TIMEOUT_SECONDS).check
+        except (Unavailable, Refused):
+            return None
+        if check is None:
+            return None
+        if check.status in {CheckStatus.OK, CheckStatus.WARN}:
+            return PartHealth(status="ok")
+        # Health is told to anybody; the details are for those with the token.
+        return PartHealth(status="unavailable", detail="the engine does not answer the controller: see 'cco doctor'")
+
+    def diagnosis(self) -> Diagnosis:
+        """Return what the controller finds when it looks at everything."""
+        return self.ask("GET", "/doctor", Diagnosis, timeout=DIAGNOSIS_TIMEOUT_SECONDS)
+
+    def repair(self) -> Repairs:
+        """Let the controller mend what is safe to mend."""
+        return self.ask("POST", "/doctor/repairs", Repairs)
+
+    def recent_log(self) -> str:
+        """Return the newest lines the controller logged."""
+        return self._send("GET", "/doctor/log").decode("utf-8", "replace")
 
     def ask(
         self,

@@ -17,6 +17,7 @@ from controller.resources import (
     display_state,
 )
 from controller.resources.base import Model
+from controller.resources.check import Check
 from controller.resources.inputs import MAX_INPUT_CHARACTERS
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -191,11 +192,22 @@ class PartHealth(Wire):
 
 
 class Health(Wire):
-    """``degraded``: the API answers, another part does not."""
+    """``degraded``: the API answers, another part does not.
+
+    Attributes:
+        engine: whether it answers the controller; ``null`` where none is needed or the controller cannot tell.
+    """
 
     status: Literal["ok", "degraded"]
     api: PartHealth
     controller: PartHealth
+    engine: PartHealth | None = None
+
+
+class EngineAnswer(Wire):
+    """The controller's word on the engine."""
+
+    check: Check | None
 
 
 class Version(Wire):

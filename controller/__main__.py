@@ -15,11 +15,13 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 from .agents import AgentLinks
 from .credentials import Credentials
+from .doctor.doctor import Doctor
 from .errors import CcoError, NotFound, Retryable, Terminal
 from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
 from .logs import configure_logging
@@ -37,10 +39,12 @@ from .settings import Settings, add_flags, load_settings
 from .state_directory import RunDirectories, prepare_state_directory
 from .store import Store
 from .streams import StreamServer
+from .runtime.facts import EngineView
 from .streams.instances import InstanceStreams
 from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
+from .streams.checks import CheckStreams
 
 WAKE_SECONDS = 0.5
 
@@ -53,6 +57,13 @@ class Application:
     """All parts of one controller process, wired."""
 
     def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
+def docker_view(settings: Settings) -> EngineView:
+    """Return the view on the Docker engine; its library is imported where there is one to look at."""
+    from .runtime.docker.facts import DockerFacts  # noqa: PLC0415  # see above
+
+    return DockerFacts.from_settings(settings)
+
+
         directories = RunDirectories(settings)
         workspaces = GitWorkspaces(settings.state_dir)
         self._links = AgentLinks(directories.path, credentials.read, self._wake)
@@ -126,7 +137,8 @@ class Application:
             return plan(seen, observed, wanted, reconciler.pace, now=_now())
 
         self._server = StreamServer(
-            settings.controller_socket, InstanceStreams(store.instances.get, preview, runtimes).routes()
+            settings.controller_socket,
+            [*InstanceStreams(store.instances.get, preview, runtimes).routes(), *CheckStreams(doctor).routes()],
         )
 
     def _wake(self, name: str) -> None:
@@ -135,6 +147,15 @@ class Application:
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; instances keep running after that, nothing depends on this process."""
         self._repositories.start()
+        doctor = Doctor(
+            settings=settings,
+            store=store,
+            runtimes=runtimes,
+            workspaces=workspaces,
+            engine=cache(lambda: docker_view(settings)),
+            credentials=credentials.read,
+            heard=self._links.all_heard,
+        )
         self._instances.start()
         self._usage.start()
         self._server.start()

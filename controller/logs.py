@@ -1,13 +1,19 @@
-"""Logging: one line per message on stderr, its bound fields (``extra={"cco_...": ...}``) behind it as ``key=value``."""
+"""Logging: one line per message on stderr, its bound fields (``extra={"cco_...": ...}``) behind it as ``key=value``.
+
+The newest lines are kept in memory, too, for ``cco doctor --bundle``: wherever stderr goes, they can be had.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections import deque
 from datetime import UTC, datetime
 
 _PREFIX = "cco_"
+_RECENT: deque[str] = deque(maxlen=2000)
+_LONGEST_RECENT = 4000
 
 
 class FieldFormatter(logging.Formatter):
@@ -36,10 +42,27 @@ def _quote(value: object) -> str:
     return text if text.isascii() and text.isprintable() and " " not in text and '"' not in text else json.dumps(text)
 
 
+class RecentLines(logging.Handler):
+    """Keeps the newest 2,000 messages of this process, long ones cut."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        try:
+            _RECENT.append(self.format(record)[:_LONGEST_RECENT])
+        except Exception:  # noqa: BLE001  # as every handler: a message that cannot be written stops nobody
+            self.handleError(record)
+
+
+def recent_lines() -> str:
+    """Return the newest messages of this process, oldest first; empty where logging was not configured."""
+    return "".join(f"{line}\n" for line in _RECENT.copy())
+
+
 def configure_logging(level: str) -> None:
-    """Send all logging of this process to stderr; for entry points only."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FieldFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    """Send all logging of this process to stderr and keep the newest of it; for entry points only."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr), RecentLines()]
+    for handler in handlers:
+        handler.setFormatter(FieldFormatter())
+    logging.basicConfig(level=level, handlers=handlers, force=True)
     for noisy in ("urllib3", "docker", "git", "httpx", "httpcore", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Final, get_args
 from urllib.parse import parse_qs
 
@@ -15,6 +14,7 @@ from api.problems import Invalid
 from api.watch import ChangeStream
 from api.wire import EVENT_STREAM, MAX_PAGE, FieldError, Health, Page, PartHealth, Version, WatchKind
 from controller.errors import CcoError
+from controller.release import program_version
 from controller.resources import Event, Kind
 
 from .dependencies import TheAuth, TheController, TheHub, TheStore
@@ -23,14 +23,6 @@ from .parameters import MAX_INTEGER, After, Limit, answer
 
 KINDS: Final = frozenset(get_args(WatchKind))
 DEFAULT_KINDS: Final = frozenset({"Instance", "Repository"})
-
-
-def program_version() -> str:
-    """Return the version of this program."""
-    try:
-        return version("cc-orchestrator")
-    except PackageNotFoundError:  # run from a checkout that was not installed
-        return "0.0.0+unknown"
 
 
 router = APIRouter(prefix="/api", tags=["system"])
@@ -89,8 +81,9 @@ def get_health(store: TheStore, controller: TheController) -> Response:
         own = PartHealth(status="ok")
     except CcoError as error:
         own = PartHealth(status="unavailable", detail=error.reason)
-    healthy = part.status == own.status == "ok"
-    body = Health(status="ok" if healthy else "degraded", api=own, controller=part)
+    engine = controller.engine_health() if part.status == "ok" else None
+    healthy = all(each.status == "ok" for each in (own, part, engine) if each is not None)
+    body = Health(status="ok" if healthy else "degraded", api=own, controller=part, engine=engine)
     return answer(body, HTTPStatus.OK if own.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE)
 
 

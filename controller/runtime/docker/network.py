@@ -38,6 +38,19 @@ def ensure_network(engine: Engine, name: str, installation: str) -> None:
         _check(name, found)
 
 
+def examine_network(engine: Engine, name: str) -> str | None:
+    """Return a word on the bridge, or ``None`` where it was not made yet; changes nothing.
+
+    Raises:
+        Conflict, Terminal: what :func:`ensure_network` raises.
+    """
+    found = _find(engine, name)
+    if found is None:
+        return None
+    _check(name, found)
+    return f"{name}: a bridge on which instances cannot reach each other"
+
+
 def _find(engine: Engine, name: str) -> Json | None:
     try:
         with engine.call(f"inspect the network {name!r}") as client:

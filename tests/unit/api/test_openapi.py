@@ -6,6 +6,9 @@ import httpx
 from fastapi import FastAPI
 
 ROUTES = {
+    "/api/doctor": "get",
+    "/api/doctor/logs": "get",
+    "/api/doctor/repairs": "post",
     "/api/events": "get",
     "/api/health": "get",
     "/api/instances": "get post",

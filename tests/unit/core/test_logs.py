@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.logs import FieldFormatter, configure_logging
+from controller.logs import FieldFormatter, RecentLines, configure_logging, recent_lines
 
 
 def line(message: str = "it happened", level: int = logging.INFO, **fields: object) -> str:
@@ -81,4 +81,19 @@ def test_an_entry_point_logs_to_stderr_from_a_level_on(
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.splitlines()) == lines
-    assert len(root_logger.handlers) == 1
+    assert [type(each) for each in root_logger.handlers] == [logging.StreamHandler, RecentLines]
+
+
+def test_the_newest_lines_are_kept_and_long_ones_cut(root_logger: logging.Logger) -> None:
+    assert root_logger.name == "root"
+    configure_logging("INFO")
+    logging.getLogger("controller.x").info("the world changed", extra={"cco_instance": "web"})
+    logging.getLogger("controller.x").info("x" * 100_000)
+    first, second = recent_lines().splitlines()[-2:]
+    assert first.endswith("INFO controller.x: the world changed instance=web")
+    assert len(second) == 4000
+    for number in range(3000):
+        logging.getLogger("controller.x").info("number %d", number)
+    lines = recent_lines().splitlines()
+    assert len(lines) == 2000
+    assert lines[-1].endswith("number 2999")
