@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic
 
@@ -25,7 +25,7 @@ from .database import Database
 from .differences import changed_fields
 from .revision import bump
 from .selector import Selector
-from .tombstones import bury
+from .tombstones import bury, find_buried
 
 
 class ObjectStore(Generic[Obj, Spec, Status]):
@@ -87,6 +87,11 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         """Return every name, sorted."""
         with self._database.read() as connection:
             return list(connection.scalars(select(self.table.c.name).order_by(self.table.c.name)))
+
+    def buried(self, uids: Collection[str]) -> frozenset[str]:
+        """Return those of the uids whose objects are remembered to have been deleted; the oldest are forgotten."""
+        with self._database.read() as connection:
+            return find_buried(connection, self.kind, uids)
 
     def count(self, *, deleting: bool = True) -> int:
         """Return how many there are; ``deleting=False`` leaves out those on their way out."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, delete, func, select, update
 
 from controller.resources import Kind
@@ -29,3 +31,10 @@ def bury(connection: Connection, *, uid: str, kind: Kind, name: str, revision: i
     )
     connection.execute(delete(table).where(table.c.resource_version <= horizon))
     connection.execute(update(schema.installation).values(compacted=horizon))
+
+
+def find_buried(connection: Connection, kind: Kind, uids: Collection[str]) -> frozenset[str]:
+    """Return those of the uids that have a tombstone; an absent one may only have been forgotten."""
+    table = schema.tombstones
+    query = select(table.c.uid).where(table.c.kind == kind.value, table.c.uid.in_(uids))
+    return frozenset(connection.scalars(query)) if uids else frozenset()
