@@ -27,13 +27,21 @@ from .controller_link import ControllerLink
 from .gate import Gate
 from .hub import Hub
 from .reference import reference_page
-from .routes import doctor, documented, instance_parts, instances, repositories, system
+from .routes import doctor, documented, instance_parts, instances, orphans, repositories, system
 
 DESCRIPTION = (
     "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
     "documents. Send `Authorization: Bearer` with the token of the state directory."
 )
-ROUTERS = (instances.router, instance_parts.router, repositories.router, doctor.router, system.router, system.door)
+ROUTERS = (
+    instances.router,
+    instance_parts.router,
+    repositories.router,
+    doctor.router,
+    orphans.router,
+    system.router,
+    system.door,
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

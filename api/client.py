@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 from controller.errors import Terminal
 from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
 from controller.resources.check import Diagnosis, RecentLogs, Repairs
+from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
 from controller.settings import Settings
 
 from .transport import ApiError, ClientError, ServerUnavailable, Transport
@@ -61,6 +62,7 @@ __all__ = [
 
 Obj = TypeVar("Obj", Instance, Repository)
 
+_HOUSEKEEPING_SECONDS = 300.0
 _INPUTS = TypeAdapter(list[Input])
 _EVENTS = TypeAdapter(list[Event])
 
@@ -279,6 +281,16 @@ class Client:
     def recent_logs(self) -> RecentLogs:
         """Return the newest log lines of server and controller."""
         return RecentLogs.model_validate(self._transport.json("GET", "/api/doctor/logs"))
+
+    def list_orphans(self) -> OrphanList:
+        """Return what is ours on the machine and belongs to no instance; may take minutes where there is much."""
+        return OrphanList.model_validate(self._transport.json("GET", "/api/orphans", patience=_HOUSEKEEPING_SECONDS))
+
+    def sweep_orphans(self, ids: Sequence[str]) -> SweepReport:
+        """Remove these orphans, as far as that is safe, work being saved first; repeating it does nothing more."""
+        body = SweepRequest(ids=tuple(ids)).model_dump(mode="json")
+        answer = self._transport.json("POST", "/api/orphans/sweep", body=body, patience=_HOUSEKEEPING_SECONDS)
+        return SweepReport.model_validate(answer)
 
     # -- steps --------------------------------------------------------------------------------------------
 

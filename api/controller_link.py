@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from controller.errors import Unavailable
 from controller.resources.check import CheckStatus, Diagnosis, Repairs
+from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
 
 from .problems import Refused
 from .wire import Attach, EngineAnswer, PartHealth, Plan, Problem
@@ -22,6 +23,8 @@ TIMEOUT_SECONDS: Final = 20.0
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
 DIAGNOSIS_TIMEOUT_SECONDS: Final = 9.0
 """Less than a client waits, more than the controller's looks may take."""
+HOUSEKEEPING_TIMEOUT_SECONDS: Final = 280.0
+"""Less than a client waits; worktrees that nobody knows are read, and saved, whole."""
 Answer = TypeVar("Answer", bound=BaseModel)
 _PASSED_ON: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -92,6 +95,14 @@ class ControllerLink:
     def recent_log(self) -> str:
         """Return the newest lines the controller logged."""
         return self._send("GET", "/doctor/log").decode("utf-8", "replace")
+
+    def orphans(self) -> OrphanList:
+        """Return what belongs to no declared instance."""
+        return self.ask("GET", "/orphans", OrphanList, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
+
+    def sweep_orphans(self, request: SweepRequest) -> SweepReport:
+        """Let the controller remove orphans, and return what became of each."""
+        return self.ask("POST", "/orphans/sweep", SweepReport, body=request, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
 
     def ask(
         self,

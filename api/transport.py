@@ -78,8 +78,9 @@ class Transport:
         params: Mapping[str, Any] | None = None,
         body: Any = None,  # noqa: ANN401 - JSON
         headers: Mapping[str, str] | None = None,
+        patience: float | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
-        """Send a request and return the answer's JSON.
+        """Send a request and return the answer's JSON, which may take ``patience`` seconds (default: the client's).
 
         Repeats it when the connection breaks and that is safe: reading, deleting, replacing without a version
         precondition, and whatever carries an idempotency key.
@@ -88,7 +89,9 @@ class Transport:
         safe = (
             method in {"GET", "DELETE"} or (method == "PUT" and not versioned) or "Idempotency-Key" in (headers or {})
         )
-        response = self._send(method, path, params=params, body=body, headers=headers, repeatable=safe)
+        response = self._send(
+            method, path, params=params, body=body, headers=headers, repeatable=safe, patience=patience
+        )
         try:
             return response.json()
         except ValueError:
@@ -121,11 +124,15 @@ class Transport:
         body: Any = None,  # noqa: ANN401 - JSON
         headers: Mapping[str, str] | None = None,
         repeatable: bool,
+        patience: float | None = None,
     ) -> httpx.Response:
+        timeout = self._http.timeout if patience is None else httpx.Timeout(self._http.timeout.connect, read=patience)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._speaking():
-                    response = self._http.request(method, path, params=_given(params), json=body, headers=headers)
+                    response = self._http.request(
+                        method, path, params=_given(params), json=body, headers=headers, timeout=timeout
+                    )
                 break
             except ServerUnavailable as error:
                 never_sent = isinstance(error.__cause__, httpx.ConnectError)

@@ -7,12 +7,14 @@ is worth anything.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
 from .base import Model, Timestamp
 
 MAX_SWEPT = 10_000
+OrphanId = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
 
 
 class OrphanKind(StrEnum):
@@ -111,7 +113,7 @@ class OrphanList(Model):
 class SweepRequest(Model):
     """What to remove: ids that were seen in an :class:`OrphanList`."""
 
-    ids: tuple[str, ...] = Field(min_length=1, max_length=MAX_SWEPT)
+    ids: tuple[OrphanId, ...] = Field(min_length=1, max_length=MAX_SWEPT)
 
 
 class SweepResult(StrEnum):

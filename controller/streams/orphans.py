@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from controller.orphans.survey import Survey
 from controller.orphans.sweep import Sweeper
@@ -28,7 +29,7 @@ class OrphanStreams:
     def list(self, request: StreamRequest) -> object:
         """Return all of them; those with worktrees are looked into, so this takes a while."""
         del request
-        return self.survey.look(deep=True).as_list().model_dump(mode="json")
+        return _printable(self.survey.look(deep=True).as_list())
 
     def sweep(self, request: StreamRequest) -> object:
         """Remove the ones whose ids were sent."""
@@ -36,4 +37,9 @@ class OrphanStreams:
             wanted = SweepRequest.model_validate(dict(request.body), strict=False)
         except ValidationError as error:
             raise NotUnderstood(HTTPStatus.BAD_REQUEST, f"send a list of ids: {error.errors()[0]['msg']}") from None
-        return self.sweeper.sweep(wanted.ids).model_dump(mode="json")
+        return _printable(self.sweeper.sweep(wanted.ids))
+
+
+def _printable(answer: BaseModel) -> object:
+    """Return plain values; paths that are no UTF-8 have question marks instead of what JSON could not carry."""
+    return json.loads(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False).encode("utf-8", "replace"))

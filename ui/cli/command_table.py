@@ -95,6 +95,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ("repositories", "repo", "repos"),
     ),
     Group(
+    Entry("gc", "gc:gc", "List, and with --yes remove, what is ours and belongs to no instance.", SETUP),
         "config",
         "Look at the configuration.",
         (

@@ -19,6 +19,8 @@ ROUTES = {
     "/api/instances/{name}/inputs/{id}": "get",
     "/api/instances/{name}/logs": "get",
     "/api/instances/{name}/plan": "get",
+    "/api/orphans": "get",
+    "/api/orphans/sweep": "post",
     "/api/repositories": "get post",
     "/api/repositories/{name}": "delete get patch put",
     "/api/repositories/{name}/events": "get",
