@@ -18,6 +18,8 @@ from enum import StrEnum
 from threading import Event
 from typing import Protocol
 
+from controller.errors import Retryable
+
 LABEL_INSTALLATION = "cc-orchestrator.installation"
 LABEL_INSTANCE = "cc-orchestrator.instance"
 LABEL_UID = "cc-orchestrator.uid"
@@ -171,6 +173,14 @@ class AttachStream(Protocol):
         """Tell the terminal's new size."""
 
 
+def predecessor_alive(spec: WorkloadSpec, alive: str) -> Retryable:
+    """Return the error for a workload that must not be made while another attempt of the same uid runs."""
+    message = (
+        f"attempt {spec.attempt} of {spec.name!r} is not made while {alive!r} runs: what is there is looked at again"
+    )
+    return Retryable("PredecessorAlive", message, delay=1.0)
+
+
 class Runtime(Protocol):
     """See the module's docstring for the rules all verbs share."""
 
@@ -188,7 +198,8 @@ class Runtime(Protocol):
 
         Raises:
             Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
-            Retryable: ``MountSourceMissing``: a source is not there (now).
+            Retryable: ``MountSourceMissing``: a source is not there (now); ``PredecessorAlive``: another attempt of the
+                uid runs, so whoever asked for this one has seen an old picture.
             Conflict: ``NameConflict``: the name is taken by something that is not ours.
         """
 

@@ -53,6 +53,18 @@ class LifeContract:
         assert {each.state for each in seen} == {WorkloadState.RUNNING}
         assert {each.id for each in world.runtime.list()} == {each.id for each in seen}
 
+    def test_no_attempt_is_made_while_another_one_runs(self, world: World) -> None:
+        first = world.spec()
+        before = launch(world, first)
+        with pytest.raises(Retryable) as caught:
+            world.runtime.create(dataclasses.replace(first, attempt=2))
+        assert caught.value.reason == "PredecessorAlive"
+        assert before.name in caught.value.message
+        assert look(world, first) == before
+        world.runtime.stop(first.uid, grace=1)
+        world.runtime.create(dataclasses.replace(first, attempt=2))
+        assert [each.attempt for each in world.runtime.inspect(first.uid)] == [2, 1]
+
     def test_a_new_attempt_stands_before_its_predecessor(self, world: World) -> None:
         first = world.spec()
         second = dataclasses.replace(first, attempt=2, spec_hash="changed")

@@ -21,6 +21,7 @@ from controller.runtime.protocol import (
     Workload,
     WorkloadSpec,
     WorkloadState,
+    predecessor_alive,
 )
 
 from .fake_belongings import FakeBelongings
@@ -99,6 +100,9 @@ class FakeRuntime(FakeBelongings):
         with self.engine.call("create"):
             if any(container.seen.attempt == spec.attempt for container in self._ours(spec.uid)):
                 return
+            for container in self._ours(spec.uid):
+                if container.seen.state in ALIVE:
+                    raise predecessor_alive(spec, container.seen.name)
             if name in self.engine.containers or name in self.engine.foreign:
                 raise Conflict("NameConflict", f"a container named {name!r} is there and is not ours: remove it")
             if spec.image not in self.engine.images:

@@ -27,6 +27,7 @@ from controller.runtime.protocol import (
     Workload,
     WorkloadSpec,
     WorkloadState,
+    predecessor_alive,
 )
 
 from .belongings import discard, find_belongings
@@ -140,12 +141,16 @@ class DockerRuntime:
 
         Raises:
             Terminal: ``ImageNotFound``, ``InvalidLimits``, ``InvalidWorkload``.
-            Retryable: ``MountSourceMissing``.
+            Retryable: ``MountSourceMissing``, ``PredecessorAlive``.
             Conflict: ``NameConflict``.
             Conflict, Terminal: what :meth:`prepare` raises; nothing runs on a network that is not as it must be.
         """
-        if self._has(spec):
+        found = self._find(spec.uid)
+        if _is_among(found, spec):
             return
+        alive = [each for each in found if each["State"] in _ALIVE]
+        if alive:
+            raise predecessor_alive(spec, alive[0]["Names"][0].lstrip("/"))
         self.prepare()
         # A volume of that name would be mounted whoever made it; an absent one is made by the create.
         self._home_is_there(home_name(self._prefix, spec.name, spec.uid), spec.uid)
@@ -162,9 +167,6 @@ class DockerRuntime:
         for warning in created.json().get("Warnings") or ():
             logger.warning("docker warned", extra={"cco_instance": spec.name, "cco_reason": warning})
 
-    def _has(self, spec: WorkloadSpec) -> bool:
-        return any(attempt_of(each["Labels"]) == spec.attempt for each in self._find(spec.uid))
-
     def _is_made_by_another_pass(self, name: str, spec: WorkloadSpec) -> bool:
         """Tell whether the container that has the name is the one to be made.
 
@@ -180,7 +182,7 @@ class DockerRuntime:
                     raise
                 threading.Event().wait(0.02)
             else:
-                return self._has(spec)
+                return _is_among(self._find(spec.uid), spec)
         raise Retryable("NamePending", f"the container {name!r} is being made or removed: it is tried again")
 
     def _home_is_there(self, home: str, uid: str) -> bool:
@@ -371,6 +373,10 @@ class DockerRuntime:
     def watch(self, stop: threading.Event) -> Iterator[str | Resync]:
         """Yield what changed; see :mod:`~.events`."""
         return watch_events(self._engine, self._installation, stop)
+
+
+def _is_among(found: Sequence[Json], spec: WorkloadSpec) -> bool:
+    return any(attempt_of(each["Labels"]) == spec.attempt for each in found)
 
 
 @contextmanager
