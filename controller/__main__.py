@@ -25,9 +25,14 @@ from .doctor.doctor import Doctor
 from .errors import CcoError, NotFound, Retryable, Terminal
 from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
 from .logs import configure_logging
+from .manifests import Manifests
+from .orphans.assembly import assemble
 from .reconcile.actions import Plan
+from .reconcile.brake import FleetBrake
+from .reconcile.disk import DiskWatch
 from .reconcile.execute import Executor
 from .reconcile.loop import Controller, Request
+from .reconcile.pacing import StartTurns, default_turns
 from .reconcile.plan import plan
 from .reconcile.reconciler import InstanceReconciler
 from .reconcile.repositories import RepositoryReconciler
@@ -35,16 +40,17 @@ from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
 from .runtime.choice import Runtimes
+from .runtime.facts import EngineView
 from .settings import Settings, add_flags, load_settings
 from .state_directory import RunDirectories, prepare_state_directory
 from .store import Store
 from .streams import StreamServer
-from .runtime.facts import EngineView
+from .streams.checks import CheckStreams
 from .streams.instances import InstanceStreams
+from .streams.orphans import OrphanStreams
 from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
-from .streams.checks import CheckStreams
 
 WAKE_SECONDS = 0.5
 
@@ -53,10 +59,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class Application:
-    """All parts of one controller process, wired."""
-
-    def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
 def docker_view(settings: Settings) -> EngineView:
     """Return the view on the Docker engine; its library is imported where there is one to look at."""
     from .runtime.docker.facts import DockerFacts  # noqa: PLC0415  # see above
@@ -64,9 +66,24 @@ def docker_view(settings: Settings) -> EngineView:
     return DockerFacts.from_settings(settings)
 
 
+class Application:
+    """All parts of one controller process, wired."""
+
+    def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
         directories = RunDirectories(settings)
         workspaces = GitWorkspaces(settings.state_dir)
+        manifests = Manifests(settings)
+        turns = StartTurns(default_turns(), self._wake)
         self._links = AgentLinks(directories.path, credentials.read, self._wake)
+
+        def name_of(uid: str) -> str | None:
+            try:
+                return store.instances.get_by_uid(uid).metadata.name
+            except NotFound:
+                return None
+
+        places = (settings.state_dir, *((settings.worktree_base_path,) if settings.worktree_base_path else ()))
+        self._disk = DiskWatch(self._links, name_of, places, settings.disk_full_percent / 100, self._wake)
         executor = Executor(
             workspaces=workspaces,
             runtimes=runtimes,
@@ -74,6 +91,9 @@ def docker_view(settings: Settings) -> EngineView:
             rows=store.instances,
             inputs=store.inputs,
             events=store.events,
+            turns=turns,
+            manifests=manifests,
+            fence=store.check_fence,
             stop_grace=settings.stop_grace_seconds,
             run_dir=directories,
         )
@@ -86,6 +106,9 @@ def docker_view(settings: Settings) -> EngineView:
             runtimes=runtimes,
             links=self._links,
             executor=executor,
+            turns=turns,
+            brake=FleetBrake(),
+            disk=self._disk.verdict,
             credentials=credentials.present,
             settings=settings,
             clock=_now,
@@ -94,30 +117,19 @@ def docker_view(settings: Settings) -> EngineView:
             repositories=store.repositories,
             instances=store.instances,
             workspaces=workspaces,
+            manifests=manifests,
             root=settings.root,
             on_change=self._wake,
             clock=_now,
         )
 
-        def instance_names() -> list[str]:
-            return [instance.metadata.name for instance in store.instances.list()]
-
-        def repository_names() -> list[str]:
-            return [repository.metadata.name for repository in store.repositories.list()]
-
-        def name_of(uid: str) -> str | None:
-            try:
-                return store.instances.get_by_uid(uid).metadata.name
-            except NotFound:
-                return None
-
         self._instances = Controller(
             "instance",
             reconciler,
             (
-                StoreSource(store, Kind.INSTANCE, instance_names),
-                *(RuntimeSource(runtimes, name, name_of, instance_names) for name in runtimes.names),
-                ResyncSource(instance_names, settings.resync_seconds),
+                StoreSource(store, Kind.INSTANCE, store.instances.names),
+                *(RuntimeSource(runtimes, name, name_of, store.instances.names) for name in runtimes.names),
+                ResyncSource(store.instances.names, settings.resync_seconds),
             ),
             workers=settings.workers,
         )
@@ -125,8 +137,8 @@ def docker_view(settings: Settings) -> EngineView:
             "repository",
             repository_reconciler,
             (
-                StoreSource(store, Kind.REPOSITORY, repository_names),
-                ResyncSource(repository_names, settings.resync_seconds),
+                StoreSource(store, Kind.REPOSITORY, store.repositories.names),
+                ResyncSource(store.repositories.names, settings.resync_seconds),
             ),
             workers=1,
         )
@@ -136,17 +148,6 @@ def docker_view(settings: Settings) -> EngineView:
             seen, observed, wanted = reconciler.observe(instance)
             return plan(seen, observed, wanted, reconciler.pace, now=_now())
 
-        self._server = StreamServer(
-            settings.controller_socket,
-            [*InstanceStreams(store.instances.get, preview, runtimes).routes(), *CheckStreams(doctor).routes()],
-        )
-
-    def _wake(self, name: str) -> None:
-        self._instances.queue.add(Request(name))
-
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set; instances keep running after that, nothing depends on this process."""
-        self._repositories.start()
         doctor = Doctor(
             settings=settings,
             store=store,
@@ -156,13 +157,34 @@ def docker_view(settings: Settings) -> EngineView:
             credentials=credentials.read,
             heard=self._links.all_heard,
         )
+        orphans = assemble(settings, store, runtimes, workspaces, _now)
+        self._orphans = orphans.timer
+        self._server = StreamServer(
+            settings.controller_socket,
+            [
+                *InstanceStreams(store.instances.get, preview, runtimes).routes(),
+                *CheckStreams(doctor).routes(),
+                *OrphanStreams(orphans.survey, orphans.sweeper).routes(),
+            ],
+        )
+
+    def _wake(self, name: str) -> None:
+        self._instances.queue.add(Request(name))
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop`` is set; instances keep running after that, nothing depends on this process."""
+        self._repositories.start()
         self._instances.start()
         self._usage.start()
+        self._disk.start()
+        self._orphans.start()
         self._server.start()
         logger.info("controller started")
         while not stop.wait(WAKE_SECONDS):
             pass  # a signal that comes just before a wait is only handled after it
         self._server.stop()
+        self._orphans.stop()
+        self._disk.stop()
         self._usage.stop()
         self._instances.stop()
         self._repositories.stop()

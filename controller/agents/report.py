@@ -48,13 +48,24 @@ class ReportedTmux(_Message):
 
 
 class ReportedUsage(_Message):
-    """Read from cgroup files by the agent; ``cpu_percent`` 100 is one core."""
+    """Read from cgroup files by the agent; ``cpu_percent`` 100 is one core.
+
+    Attributes:
+        worktree_bytes: what worktree and private git directory occupy; measured rarely.
+        home_bytes: what HOME occupies; likewise.
+        disk_total_bytes: size of the fullest file system the instance writes to.
+        disk_free_bytes: what is free there for its user.
+    """
 
     cpu_percent: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     memory_bytes: Count = 0
     memory_limit_bytes: Count = 0
     pids: Count = 0
     oom_kills: Count = 0
+    worktree_bytes: Count | None = None
+    home_bytes: Count | None = None
+    disk_total_bytes: Count | None = None
+    disk_free_bytes: Count | None = None
 
 
 class InputAcknowledgement(_Message):
@@ -113,7 +124,8 @@ class Report(_Message):
 
     def usage_status(self) -> Usage:
         """Return the part that becomes ``status.usage``."""
-        return Usage(at=self.sent_at, **self.usage.model_dump())
+        known = self.usage.model_dump(exclude={"disk_total_bytes", "disk_free_bytes"})
+        return Usage(at=self.sent_at, **known)
 
     def significant(self) -> tuple[object, ...]:
         """Return what a pass must see at once; usage and activity alone are not worth one."""

@@ -51,6 +51,18 @@ class StopWorkload:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkWorkload:
+    """Stop the workload and let it rest until somebody asks for a retry or changes the spec.
+
+    Attributes:
+        condition: CamelCase; the reason of ``Ready`` while it rests.
+    """
+
+    condition: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveWorkload:
     """Remove the stopped workload; HOME and workspace stay."""
 
@@ -67,17 +79,27 @@ class UpdateLimits:
 
 @dataclass(frozen=True, slots=True)
 class CollectCommits:
-    """Carry the agent's commits into the user's repository."""
+    """Carry the agent's commits into the user's repository.
+
+    Attributes:
+        or_lose: what cannot be carried is given up, which the owner asked for by name.
+    """
 
     refs_version: str | None
     reason: str
+    or_lose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotWork:
-    """Save uncommitted work under a private ref."""
+    """Save uncommitted work under a private ref.
+
+    Attributes:
+        or_lose: as with :class:`CollectCommits`.
+    """
 
     reason: str
+    or_lose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +120,15 @@ class ResolveInput:
 
 @dataclass(frozen=True, slots=True)
 class RemoveWorkspace:
-    """Remove worktree and private git directory; only ever planned when nothing in them is unsaved."""
+    """Remove worktree and private git directory; only ever planned when nothing in them is unsaved.
+
+    Attributes:
+        or_lose: the one exception: the owner asked for it by name, and saving was tried.
+    """
 
     keep_worktree: bool
     reason: str
+    or_lose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +151,7 @@ Action = (
     | StartWorkload
     | RestartWorkload
     | StopWorkload
+    | ParkWorkload
     | RemoveWorkload
     | UpdateLimits
     | CollectCommits

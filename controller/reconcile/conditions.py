@@ -10,15 +10,27 @@ from datetime import datetime
 
 from controller.agents import Heard
 from controller.errors import CcoError, Unavailable
-from controller.resources import Condition, ConditionStatus, Instance, OperatingMode, SessionState, set_condition
+from controller.resources import (
+    Condition,
+    ConditionStatus,
+    Instance,
+    OperatingMode,
+    SessionState,
+    Transition,
+    set_condition,
+)
 from controller.runtime.protocol import Workload, WorkloadState
 from controller.workspace.types import Presence
 
 from .actions import CollectCommits, DeliverInput, EnsureWorkspace, Plan, ResolveInput, UpdateLimits
+from .deadlines import follow, is_late, late_message
 from .observed import Observed, Pace
 
 _BESIDE = (CollectCommits, DeliverInput, ResolveInput, UpdateLimits)
 """Acts whose failure leaves Claude at work: it is told as the reason of a ``Ready`` that stays true."""
+
+_ALTHOUGH_UP = frozenset({"Draining", "StartQueued"})
+"""What holds up a restart leaves a session that is up at work."""
 
 TRUE, FALSE, UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -43,8 +55,8 @@ class Mishap:
 
 def compute_conditions(
     instance: Instance, observed: Observed | None, plan: Plan, mishap: Mishap | None, pace: Pace, *, now: datetime
-) -> tuple[Condition, ...]:
-    """Return all conditions of an instance.
+) -> tuple[tuple[Condition, ...], Transition | None]:
+    """Return all conditions of an instance, and the step it is at if it is on the way.
 
     Args:
         instance: as it was when the pass began.
@@ -54,6 +66,7 @@ def compute_conditions(
         pace: deadlines.
         now: the time of the look.
     """
+    step = instance.status.transition
     if observed is None:
         facts = _unknown(mishap)
     else:
@@ -64,14 +77,23 @@ def compute_conditions(
             _agent(observed, pace),
             _suspended(instance, observed),
         )
-        facts = (*parts, _ready(instance, plan, mishap, parts))
+        ready = _ready(instance, plan, mishap, parts)
+        step = follow(step, ready.reason, now)
+        facts = (*parts, _in_time(ready, step, instance.metadata.name, now))
     conditions = instance.status.conditions
     generation = instance.metadata.generation
     for fact in facts:
         conditions = set_condition(
             conditions, fact.type, fact.status, fact.reason, fact.message, generation=generation, now=now
         )
-    return conditions
+    return conditions, step
+
+
+def _in_time(ready: Fact, step: Transition | None, name: str, now: datetime) -> Fact:
+    """Return the sum, or that it takes too long; what is up stays up."""
+    if step is None or not is_late(step, now):
+        return ready
+    return Fact("Ready", ready.status, "DeadlineExceeded", late_message(step, ready.message, name))
 
 
 def _unknown(mishap: Mishap | None) -> tuple[Fact, ...]:
@@ -112,7 +134,8 @@ def _workload(observed: Observed) -> Fact:
         WorkloadState.LOST: (UNKNOWN, "Lost"),
     }
     status, reason = words[workload.state]
-    return Fact("WorkloadRunning", status, reason, workload.name)
+    told = workload.name if workload.notice is None else f"{workload.name}; {workload.notice}"
+    return Fact("WorkloadRunning", status, reason, told)
 
 
 def running(observed: Observed) -> Workload | None:
@@ -169,7 +192,7 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
     if mishap is not None and not beside:
         status = UNKNOWN if isinstance(mishap.error, Unavailable) else FALSE
         return Fact("Ready", status, mishap.error.reason, mishap.error.message)
-    if plan.blocked is not None and plan.blocked.reason != "Draining":
+    if plan.blocked is not None and not (plan.blocked.reason in _ALTHOUGH_UP and workload.status is TRUE):
         return Fact("Ready", FALSE, plan.blocked.reason, plan.blocked.message)
     if instance.metadata.deletion_requested_at is not None:
         return Fact("Ready", FALSE, "Deleting")

@@ -7,17 +7,29 @@ A crash before that loses nothing: the next pass sees the world and takes the sa
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from controller.agents import Agents
-from controller.errors import Retryable
-from controller.resources import EventType, Input, InputState, Instance, InstanceStatus, Kind, WorkspaceStatus
+from controller.errors import CcoError, Fenced, Retryable
+from controller.manifests import Manifests, label_text
+from controller.resources import (
+    EventType,
+    Input,
+    InputState,
+    Instance,
+    InstanceStatus,
+    Kind,
+    Parking,
+    WorkspaceStatus,
+)
 from controller.resources.observed import FailureRecord
 from controller.runtime.choice import Runtimes
-from controller.runtime.protocol import Mount, WorkloadSpec
+from controller.runtime.protocol import LABEL_MANIFEST, Mount, WorkloadSpec
 from controller.workspace.types import Workspaces
 
 from .actions import (
@@ -26,6 +38,7 @@ from .actions import (
     CreateWorkload,
     DeliverInput,
     EnsureWorkspace,
+    ParkWorkload,
     Release,
     RemoveHome,
     RemoveWorkload,
@@ -38,7 +51,9 @@ from .actions import (
     UpdateLimits,
 )
 from .exits import count_failure
+from .holding import QUEUE_SECONDS, is_asked
 from .observed import Wanted
+from .pacing import StartTurns
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +65,7 @@ EVENT_REASONS: dict[type[Action], str] = {
     StartWorkload: "WorkloadStarted",
     RestartWorkload: "WorkloadRestarted",
     StopWorkload: "WorkloadStopped",
+    ParkWorkload: "Parked",
     RemoveWorkload: "WorkloadRemoved",
     UpdateLimits: "LimitsUpdated",
     CollectCommits: "CommitsCollected",
@@ -91,6 +107,7 @@ class Executor:
     """Everything actions need to act.
 
     Attributes:
+        fence: raises :class:`~controller.errors.Fenced` when another controller has taken over.
         run_dir: returns the folder that is mounted at ``/run/cco`` in an instance's container.
     """
 
@@ -100,6 +117,9 @@ class Executor:
     rows: Rows
     inputs: InputSink
     events: EventSink
+    turns: StartTurns
+    manifests: Manifests
+    fence: Callable[[], None]
     stop_grace: float
     run_dir: RunDirectory
 
@@ -111,6 +131,7 @@ class Executor:
         Raises:
             Retryable, Terminal: what was not done; nothing of it stays half-made.
         """
+        self.fence()
         changed, message = self._act(action, instance, status, wanted, now)
         if message is not None:
             meta = instance.metadata
@@ -128,6 +149,9 @@ class Executor:
         match action:
             case StopWorkload():
                 runtime.stop(uid, grace=self.stop_grace)
+            case ParkWorkload():
+                runtime.stop(uid, grace=self.stop_grace)
+                return _parked(status, instance, action, now), action.reason
             case RemoveWorkload():
                 runtime.remove(uid)
             case UpdateLimits():
@@ -135,16 +159,9 @@ class Executor:
             case RemoveHome():
                 runtime.remove_home(uid, name)
             case Release():
-                self.links.forget(uid)
-                self.run_dir.remove(name)
-                self.rows.purge(uid)
-            case DeliverInput():
-                if not self.links.send_input(uid, action.input.id, action.input.text):
-                    raise Retryable("AgentUnreachable", "the agent's connection broke; it will come back", delay=1.0)
-                self.inputs.set_state(action.input.id, InputState.DELIVERED)
-            case ResolveInput():
-                answer = action.acknowledgement
-                self.inputs.set_state(answer.id, answer.input_state, answer.reason)
+                self._release(uid, name)
+            case DeliverInput() | ResolveInput():
+                self._pass_on(action, uid)
             case _:
                 if wanted is None:
                     msg = f"{type(action).__name__} was planned without a worked-out spec"
@@ -152,47 +169,75 @@ class Executor:
                 return self._build(action, instance, status, wanted, now)
         return status, action.reason
 
+    def _release(self, uid: str, name: str) -> None:
+        """Drop what this process and the state directory know; the row goes last."""
+        self.turns.end(name)
+        self.links.forget(uid)
+        self.manifests.forget_instance(name)
+        self.run_dir.remove(name)
+        self.rows.purge(uid)
+
+    def _pass_on(self, action: DeliverInput | ResolveInput, uid: str) -> None:
+        """Hand a prompt to the agent, or record the agent's answer."""
+        if isinstance(action, ResolveInput):
+            answer = action.acknowledgement
+            self.inputs.set_state(answer.id, answer.input_state, answer.reason)
+            return
+        if not self.links.send_input(uid, action.input.id, action.input.text):
+            raise Retryable("AgentUnreachable", "the agent's connection broke; it will come back", delay=1.0)
+        self.inputs.set_state(action.input.id, InputState.DELIVERED)
+
     def _build(
         self, action: Action, instance: Instance, status: InstanceStatus, wanted: Wanted, now: datetime
     ) -> tuple[InstanceStatus, str | None]:
         """The actions that need to know what is wanted."""
         uid = instance.metadata.uid
-        runtime = self.runtimes.of(instance)
+        runtime, carried_by = self.runtimes.of(instance), self.runtimes.name_of(instance)
         match action:
             case EnsureWorkspace():
                 self.workspaces.create(wanted.ref)
                 return _with_workspace(status, wanted), action.reason
             case CreateWorkload():
+                self._take_turn(wanted)
+                self.manifests.remember(instance)
                 self._configure(wanted, action.attempt)
                 runtime.create(self._workload_spec(instance, wanted, action.attempt))
                 runtime.start(uid, action.attempt)
-                return _started(status, instance, action.attempt), action.reason
+                return _started(status, instance, action.attempt, carried_by), action.reason
             case StartWorkload():
+                self._take_turn(wanted)
                 self._configure(wanted, status.attempt)
                 runtime.start(uid, status.attempt)
-                return _started(status, instance, status.attempt), action.reason
+                return _started(status, instance, status.attempt, carried_by), action.reason
             case RestartWorkload():
+                self._take_turn(wanted)
                 runtime.stop(uid, grace=self.stop_grace)
                 self._configure(wanted, status.attempt)
                 runtime.start(uid, status.attempt)
-                started = _started(status, instance, status.attempt)
+                started = _started(status, instance, status.attempt, carried_by)
                 if action.failure:
                     failures = count_failure(status.failures, action.failure, action.reason, now)
                     started = started.model_copy(update={"failures": failures})
                 return started, action.reason
             case CollectCommits():
-                return self._collect(action, status, wanted)
+                with self._or_lose(instance, give_up=action.or_lose):
+                    return self._collect(action, status, wanted)
             case SnapshotWork():
-                message = f"cc-orchestrator: work of {instance.metadata.name} ({action.reason})"
-                commit = self.workspaces.snapshot(wanted.ref, message=message)
-                told = f"{action.reason}; uncommitted work is in {commit[:12]}" if commit else None
-                return _with_workspace(status, wanted, snapshot=commit), told
+                with self._or_lose(instance, give_up=action.or_lose):
+                    return self._snapshot(action, instance, status, wanted)
             case RemoveWorkspace():
-                self.workspaces.remove(wanted.ref, keep_worktree=action.keep_worktree)
+                self.workspaces.remove(wanted.ref, keep_worktree=action.keep_worktree, or_lose=action.or_lose)
                 return status, action.reason
             case _:
                 msg = f"no way to carry out {type(action).__name__}"
                 raise AssertionError(msg)
+        return status, None  # given up, and told
+
+    def _take_turn(self, wanted: Wanted) -> None:
+        """Begin a start, unless so many others began one since the plan was made."""
+        if not self.turns.take(wanted.config.name):
+            message = f"{self.turns.limit} instances are starting already; this one is next in turn"
+            raise Retryable("StartQueued", message, delay=QUEUE_SECONDS)
 
     def _configure(self, wanted: Wanted, attempt: int) -> None:
         self.links.open(wanted.config.name, wanted.config.uid)
@@ -211,7 +256,31 @@ class Executor:
             mounts=(*self.workspaces.mounts(wanted.ref), run),
             user=wanted.ref.owner,
             workdir=wanted.ref.worktree,
+            labels={LABEL_MANIFEST: label_text(instance, wanted.ref.repository)},
         )
+
+    @contextmanager
+    def _or_lose(self, instance: Instance, *, give_up: bool) -> Iterator[None]:
+        """Tell what cannot be saved, and go on, where the owner gave it up; raise it otherwise."""
+        try:
+            yield
+        except Fenced:
+            raise
+        except CcoError as error:
+            if not give_up:
+                raise
+            meta = instance.metadata
+            message = f"work could not be saved and is given up, as was asked for: {error.message}"
+            self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, "WorkDiscarded", message)
+            logger.warning("gave up work", extra={"cco_instance": meta.name, "cco_reason": error.reason})
+
+    def _snapshot(
+        self, action: SnapshotWork, instance: Instance, status: InstanceStatus, wanted: Wanted
+    ) -> tuple[InstanceStatus, str | None]:
+        message = f"cc-orchestrator: work of {instance.metadata.name} ({action.reason})"
+        commit = self.workspaces.snapshot(wanted.ref, message=message)
+        told = f"{action.reason}; uncommitted work is in {commit[:12]}" if commit else None
+        return _with_workspace(status, wanted, snapshot=commit), told
 
     def _collect(
         self, action: CollectCommits, status: InstanceStatus, wanted: Wanted
@@ -240,14 +309,24 @@ def _with_workspace(status: InstanceStatus, wanted: Wanted, **changes: object) -
     return status.model_copy(update={"workspace": before.model_copy(update=known)})
 
 
-def _started(status: InstanceStatus, instance: Instance, attempt: int) -> InstanceStatus:
-    """Return the status after a start: the restart that was asked for is done, and clears the failures."""
-    asked = instance.spec.restart_generation > status.restarted_generation
+def _parked(status: InstanceStatus, instance: Instance, action: ParkWorkload, now: datetime) -> InstanceStatus:
+    """Return the status of an instance that rests until its spec changes."""
+    generation = instance.metadata.generation
+    parked = Parking(reason=action.condition, message=action.reason, since=now, generation=generation)
+    return status.model_copy(update={"parked": parked})
+
+
+def _started(status: InstanceStatus, instance: Instance, attempt: int, runtime: str) -> InstanceStatus:
+    """Return the status after a start: what a person asked for is done, and clears the failures."""
+    asked = is_asked(instance)
     return status.model_copy(
         update={
             "attempt": attempt,
+            "runtime": runtime,
+            "oom_kills": 0,
             "restarts": status.restarts + (1 if status.attempt else 0),
             "restarted_generation": instance.spec.restart_generation,
+            "retried_generation": instance.spec.retry_generation,
             "failures": FailureRecord() if asked else status.failures,
         }
     )

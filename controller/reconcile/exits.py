@@ -19,14 +19,16 @@ HEALTHY_AFTER = timedelta(minutes=10)
 """A run of this length clears the record."""
 
 _FIRST_DELAY = 10.0
-_LONGEST_DELAY = 300.0
+LONGEST_DELAY = 300.0
+"""Seconds between two tries, at most."""
+
 _KILLED = 137
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def delay_after(failures: int) -> float:
     """Return the seconds to wait before the next start: the first one is at once, then 10 s doubling to 300 s."""
-    return 0.0 if failures <= 1 else float(min(_FIRST_DELAY * 2 ** (failures - 2), _LONGEST_DELAY))
+    return 0.0 if failures <= 1 else float(min(_FIRST_DELAY * 2 ** (failures - 2), LONGEST_DELAY))
 
 
 def count_failure(record: FailureRecord, reason: str, message: str, now: datetime) -> FailureRecord:
@@ -67,8 +69,11 @@ def describe_exit(workload: Workload, heard: Heard | None) -> LastExit:
 
 
 def account(instance: Instance, workload: Workload | None, heard: Heard | None, now: datetime) -> InstanceStatus:
-    """Return the status with a new exit recorded and a long healthy run forgiven; the same status otherwise."""
-    status = instance.status
+    """Return the status with a new exit recorded, what a retry or a changed spec forgives, and a long healthy run.
+
+    It is the same status when nothing of that is new.
+    """
+    status = _release(instance)
     if workload is None:
         return status
     if workload.state is not WorkloadState.EXITED:
@@ -83,6 +88,16 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     if _is_failure(instance, last):
         failures = count_failure(failures, last.reason, last.message, now)
     return status.model_copy(update={"last_exit": last, "failures": failures})
+
+
+def _release(instance: Instance) -> InstanceStatus:
+    """Clear the record of failures when a retry was asked for, and a parking with any change of the spec."""
+    status = instance.status
+    if instance.spec.retry_generation > status.retried_generation and status.failures.count:
+        status = status.model_copy(update={"failures": FailureRecord()})
+    if status.parked is not None and status.parked.generation != instance.metadata.generation:
+        status = status.model_copy(update={"parked": None})
+    return status
 
 
 def is_final(instance: Instance, last: LastExit) -> bool:

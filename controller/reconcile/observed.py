@@ -13,7 +13,22 @@ from controller.runtime.protocol import Limits, Workload
 from controller.settings import Settings
 from controller.workspace.types import WorkspaceRef, WorkspaceState
 
+from .brake import Brake
+
 CONTAINER_USER = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DiskVerdict:
+    """What the watch over the disk says.
+
+    Attributes:
+        full: why nothing may be started now; ``None`` when there is space.
+        evict: why this very instance has to stop; ``None`` when it need not.
+    """
+
+    full: str | None = None
+    evict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +42,9 @@ class Observed:
         inputs: not yet resolved, oldest first.
         credentials: whether there is anything for Claude to log in with.
         listening_for: seconds since this process has been able to hear the instance's agent.
+        disk: what the watch over the disk says.
+        brake: why the fleet's failures hold a start, ``None`` when they do not.
+        queue: why a start has to wait its turn, ``None`` when it need not.
     """
 
     repository: Repository | None
@@ -36,6 +54,9 @@ class Observed:
     inputs: tuple[Input, ...]
     credentials: bool
     listening_for: float = 0.0
+    disk: DiskVerdict = DiskVerdict()
+    brake: Brake | None = None
+    queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

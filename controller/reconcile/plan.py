@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from controller.agents import Heard
-from controller.resources import Instance, OperatingMode, Repository, SessionState, WorktreePolicy, find_condition
+from controller.resources import Instance, OperatingMode, Parking, Repository, SessionState, find_condition
 from controller.resources.conditions import ConditionStatus
 from controller.runtime.protocol import Workload, WorkloadState
-from controller.workspace.types import Presence, Unsaved, WorkspaceState
+from controller.workspace.types import Presence, WorkspaceState
 
 from .actions import (
     Action,
@@ -22,19 +22,18 @@ from .actions import (
     CreateWorkload,
     DeliverInput,
     EnsureWorkspace,
+    ParkWorkload,
     Plan,
-    Release,
-    RemoveHome,
     RemoveWorkload,
-    RemoveWorkspace,
     ResolveInput,
     RestartWorkload,
-    SnapshotWork,
     StartWorkload,
     StopWorkload,
     UpdateLimits,
 )
-from .exits import MAX_FAILURES, is_final
+from .deletion import delete, delete_without_repository
+from .exits import is_final
+from .holding import QUEUE_SECONDS, held_back, is_asked
 from .observed import Observed, Pace, Wanted
 
 INPUT_NEEDED = "input needed"
@@ -54,13 +53,15 @@ def plan(instance: Instance, observed: Observed, wanted: Wanted | None, pace: Pa
     if observed.repository is None or wanted is None or observed.workspace is None:
         return _without_repository(instance, observed)
     if instance.metadata.deletion_requested_at is not None:
-        return _delete(instance, observed, observed.workspace)
+        return delete(instance, observed, observed.workspace)
     obstacle = _obstacle(instance, observed, observed.workspace, wanted)
     if obstacle is not None:
         return Plan(blocked=obstacle)
     workload = observed.workloads[0] if observed.workloads else None
     if instance.spec.operating_mode is not OperatingMode.RUNNING:
         return _rest(instance, observed, workload)
+    if instance.status.parked is not None:
+        return _parked(instance.status.parked, instance, observed, workload)
     if workload is None:
         return _create(instance, observed, observed.workspace, now)
     if workload.state is WorkloadState.RUNNING:
@@ -84,49 +85,23 @@ def _obstacle(instance: Instance, observed: Observed, workspace: WorkspaceState,
 
 def _without_repository(instance: Instance, observed: Observed) -> Plan:
     """Nothing can be built, and nothing can be saved or removed either, so running workloads stay as they are."""
-    repository = observed.repository
-    deleting = instance.metadata.deletion_requested_at is not None
-    if deleting and instance.status.workspace is None and not observed.workloads:
-        return Plan((RemoveHome("nothing was ever made"), Release("nothing of the instance is left")))
+    why = _why_no_repository(instance, observed.repository)
+    if instance.metadata.deletion_requested_at is not None:
+        return delete_without_repository(instance, observed, why)
+    return Plan(blocked=why)
+
+
+def _why_no_repository(instance: Instance, repository: Repository | None) -> Blocked:
     if repository is None:
         name = instance.spec.repository
-        message = f"spec.repository: no repository {name!r} is registered; run 'cco init' inside it"
-        return Plan(blocked=Blocked("RepositoryNotFound", message))
+        return Blocked(
+            "RepositoryNotFound", f"spec.repository: no repository {name!r} is registered; run 'cco init' inside it"
+        )
     ready = find_condition(repository.status.conditions, "Ready")
     if ready is None:
         message = f"waiting for the first look at repository {repository.metadata.name!r}"
-        return Plan(blocked=Blocked("WaitingForRepository", message, waiting=True))
-    return Plan(blocked=Blocked(ready.reason, f"repository {repository.metadata.name!r}: {ready.message}"))
-
-
-def _delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -> Plan:
-    """Save work, stop, save what the stop left, remove container, worktree, HOME; the row goes last."""
-    save = _unsaved(workspace, "the instance is being deleted")
-    if any(workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED} for workload in observed.workloads):
-        return Plan((*save, StopWorkload("the instance is being deleted")))
-    if observed.workloads:
-        return Plan((*_bring_home(workspace), *save, RemoveWorkload("the instance is being deleted")))
-    if save:
-        return Plan((*_bring_home(workspace), *save))
-    steps: list[Action] = []
-    if workspace.presence in {Presence.READY, Presence.BROKEN}:
-        keep = instance.spec.worktree_policy is WorktreePolicy.RETAIN
-        what = "the worktree is kept by worktree_policy" if keep else "everything in it is in the repository"
-        steps = [*_bring_home(workspace), RemoveWorkspace(keep, what)]
-    return Plan((*steps, RemoveHome("the instance is being deleted"), Release("nothing of the instance is left")))
-
-
-def _unsaved(workspace: WorkspaceState, reason: str) -> tuple[Action, ...]:
-    """Plan a snapshot unless a look proved that there is nothing to save."""
-    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
-        return ()
-    return () if workspace.unsaved in {Unsaved.NONE, Unsaved.SNAPSHOTTED} else (SnapshotWork(reason),)
-
-
-def _bring_home(workspace: WorkspaceState) -> tuple[Action, ...]:
-    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
-        return ()
-    return (CollectCommits(None, "the last commits are brought home"),)
+        return Blocked("WaitingForRepository", message, waiting=True)
+    return Blocked(ready.reason, f"repository {repository.metadata.name!r}: {ready.message}")
 
 
 def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
@@ -142,10 +117,17 @@ def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> 
     return Plan((RemoveWorkload("spec.operating_mode is Stopped"), *home))
 
 
+def _parked(parked: Parking, instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
+    """It was stopped for a reason that only a person takes away."""
+    if workload is not None and workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
+        return Plan((StopWorkload(f"it is parked: {parked.message}"),))
+    return Plan(_collect_changed(instance, observed), Blocked(parked.reason, parked.message))
+
+
 def _create(instance: Instance, observed: Observed, workspace: WorkspaceState, now: datetime) -> Plan:
     """There is no workload: make the workspace and the next attempt."""
     steps = _ensure_workspace(workspace)
-    held = _held_back(instance, observed, now)
+    held = held_back(instance, observed, now)
     if held is not None:
         return Plan(steps, held.blocked, held.requeue_after)
     attempt = instance.status.attempt + 1
@@ -157,7 +139,7 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
     """There is a workload that does not run: let it rest, wait, start it, or replace it."""
     if workload.state is WorkloadState.PAUSED:
         return Plan((StartWorkload("the container was paused"),))
-    asked = instance.spec.restart_generation > instance.status.restarted_generation
+    asked = is_asked(instance)
     last = instance.status.last_exit
     ended = workload.state is WorkloadState.EXITED and last is not None and last.workload_id == workload.id
     home = _collect_changed(instance, observed)
@@ -165,7 +147,7 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
         reason = "Completed" if last.exit_code == 0 else last.reason
         message = f"{last.message}; restart_policy is {instance.spec.restart_policy} ('cco restart' starts it again)"
         return Plan(home, Blocked(reason, message))
-    held = _held_back(instance, observed, now)
+    held = held_back(instance, observed, now)
     if held is not None:
         return Plan(home, held.blocked, held.requeue_after)
     workspace = observed.workspace
@@ -182,32 +164,6 @@ def _just_resumed(instance: Instance) -> bool:
     """An instance that was suspended and is to run again ended because it was told to, not by itself."""
     suspended = find_condition(instance.status.conditions, "Suspended")
     return suspended is not None and suspended.status is ConditionStatus.TRUE
-
-
-def _held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | None:
-    """Return the plan that starts nothing, if something speaks against a start."""
-    status = instance.status
-    asked = instance.spec.restart_generation > status.restarted_generation
-    if not observed.credentials:
-        message = (
-            "Claude Code has nothing to log in with: set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or "
-            "ANTHROPIC_AUTH_TOKEN for the controller ('make up' passes it on)"
-        )
-        return Plan(blocked=Blocked("CredentialsMissing", message), requeue_after=10.0)
-    if asked:
-        return None
-    failures = status.failures
-    if failures.count >= MAX_FAILURES:
-        message = (
-            f"gave up after {failures.count} failures in a row, the last: {failures.message}; "
-            f"look at 'cco logs {instance.metadata.name}', then 'cco restart {instance.metadata.name}'"
-        )
-        return Plan(blocked=Blocked("CrashLoop", message))
-    if failures.retry_at is not None and failures.retry_at > now:
-        seconds = (failures.retry_at - now).total_seconds()
-        message = f"{failures.message}; failure {failures.count} of {MAX_FAILURES} in a row, next start is paced"
-        return Plan(blocked=Blocked("BackingOff", message, waiting=True), requeue_after=seconds)
-    return None
 
 
 def _ensure_workspace(workspace: WorkspaceState) -> tuple[Action, ...]:
@@ -229,15 +185,18 @@ def _keep_running(
     if workspace is not None and workspace.presence is not Presence.READY:
         # A running container would keep the dead folder: stop first, the next pass makes it again.
         return Plan((StopWorkload(f"the worktree needs repair: {workspace.detail}"),))
+    evicted = _evict(instance, observed)
+    if evicted is not None:
+        return Plan((evicted,))
     if instance.spec.restart_generation > instance.status.restarted_generation:
-        return Plan((RestartWorkload("a restart was asked for"),))
+        return _in_turn(observed, (RestartWorkload("a restart was asked for"),))
     overdue = _overdue(instance, observed, workload, pace, now)
     if overdue is not None:
         return overdue
     drift = _drift(instance, wanted, workload, heard)
     busy = heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS
     if drift and not busy:
-        return Plan(drift)
+        return _in_turn(observed, drift)
     # None of these waits for another: what may fail for good comes last, so that it holds up nothing.
     steps = [*_inputs(observed), *_collect_changed(instance, observed)]
     if workload.limits != wanted.limits:
@@ -246,6 +205,29 @@ def _keep_running(
         message = "the spec changed in a way that needs a restart; it is done when Claude's turn ends"
         return Plan(tuple(steps), Blocked("Draining", message, waiting=True))
     return Plan(tuple(steps), requeue_after=_next_look(workload, heard, pace, now))
+
+
+def _in_turn(observed: Observed, actions: tuple[Action, ...]) -> Plan:
+    """Restart now, or stay up and wait for the turn."""
+    if observed.queue is None:
+        return Plan(actions)
+    return Plan(blocked=Blocked("StartQueued", observed.queue, waiting=True), requeue_after=QUEUE_SECONDS)
+
+
+def _evict(instance: Instance, observed: Observed) -> ParkWorkload | None:
+    """Return the stop of an instance that fills the disk, its own share of it or the machine's."""
+    if observed.disk.evict is not None:
+        return ParkWorkload("DiskPressure", observed.disk.evict)
+    usage = observed.heard.report.usage if observed.heard is not None else None
+    held = (usage.worktree_bytes or 0) + (usage.home_bytes or 0) if usage is not None else 0
+    allowed, name = instance.spec.resources.disk, instance.metadata.name
+    if held <= allowed:
+        return None
+    message = (
+        f"its worktree, git directory and HOME hold {held // 1024**2} MiB, and spec.resources.disk allows "
+        f"{allowed // 1024**2} MiB; nothing was removed. Free some, or raise it, then 'cco retry {name}'"
+    )
+    return ParkWorkload("DiskExceeded", message)
 
 
 def _drift(instance: Instance, wanted: Wanted, workload: Workload, heard: Heard | None) -> tuple[Action, ...]:
@@ -274,7 +256,7 @@ def _overdue(instance: Instance, observed: Observed, workload: Workload, pace: P
         message = f"the agent in the container was silent for {deadline.seconds} s"
     if not late or not observed.credentials:
         return None
-    return _held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))
+    return held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))
 
 
 def _next_look(workload: Workload, heard: Heard | None, pace: Pace, now: datetime) -> float | None:

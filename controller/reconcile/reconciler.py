@@ -13,30 +13,36 @@ from datetime import datetime
 from typing import Protocol
 
 from controller.agents import Agents, Heard
-from controller.errors import CcoError, NotFound
+from controller.errors import CcoError, NotFound, Retryable
 from controller.resources import (
     EventType,
     Instance,
     InstanceStatus,
     Kind,
     Repository,
+    SessionState,
+    Transition,
     WorkloadStatus,
     WorkspaceStatus,
     find_condition,
 )
 from controller.resources.conditions import ConditionStatus
 from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
+from controller.resources.quantity import format_bytes
 from controller.runtime.choice import Runtimes
 from controller.runtime.protocol import Workload
 from controller.settings import Settings
 from controller.workspace.types import Presence, Workspaces, WorkspaceState
 
 from .actions import Plan, Release
+from .brake import FleetBrake
 from .conditions import Mishap, compute_conditions, running
+from .deadlines import time_left
 from .execute import EventSink, Executor, InputSink, Rows
 from .exits import account
 from .loop import Request, Result
-from .observed import Observed, Pace, Wanted, work_out
+from .observed import DiskVerdict, Observed, Pace, Wanted, work_out
+from .pacing import StartTurns
 from .plan import plan, repository_ready
 
 logger = logging.getLogger(__name__)
@@ -68,6 +74,7 @@ class InstanceReconciler:
 
     Attributes:
         credentials: tells whether there is anything for Claude to log in with.
+        disk: returns what the watch over the disk says about an instance, by uid.
         clock: the wall clock, in UTC.
     """
 
@@ -79,6 +86,9 @@ class InstanceReconciler:
     runtimes: Runtimes
     links: Agents
     executor: Executor
+    turns: StartTurns
+    brake: FleetBrake
+    disk: Callable[[str], DiskVerdict]
     credentials: Callable[[], bool]
     settings: Settings
     clock: Callable[[], datetime]
@@ -93,7 +103,10 @@ class InstanceReconciler:
         try:
             instance = self.instances.get(request.name)
         except NotFound:
+            self.turns.end(request.name)
+            self.brake.forget(request.name)
             return Result()
+        self._remember(instance)
         try:
             instance, observed, wanted = self.observe(instance)
         except CcoError as error:
@@ -105,10 +118,21 @@ class InstanceReconciler:
             return Result()
         if decision.actions:
             status, observed, decision = self._look_again(instance, status, observed, decision)
-        self._report(instance, status, observed, decision, mishap)
+        status = self._report(instance, status, observed, decision, mishap)
         if mishap is not None:
             raise mishap.error
-        return Result(0.0 if decision.actions else decision.requeue_after)
+        if decision.actions:
+            return Result(0.0)
+        return Result(_sooner(decision.requeue_after, status.transition, self.clock()))
+
+    def _remember(self, instance: Instance) -> None:
+        """Keep what was declared beside the database, too; a disk that is full must not hold up a stop."""
+        try:
+            self.executor.manifests.remember(instance)
+        except Retryable as error:
+            logger.warning(
+                "not written down", extra={"cco_instance": instance.metadata.name, "cco_reason": error.reason}
+            )
 
     def observe(self, instance: Instance) -> tuple[Instance, Observed, Wanted | None]:
         """Look at everything that belongs to an instance.
@@ -144,6 +168,9 @@ class InstanceReconciler:
             inputs=tuple(self.inputs.pending(uid)),
             credentials=self.credentials(),
             listening_for=self.links.listening_for(uid),
+            disk=self.disk(uid),
+            brake=self.brake.holds(instance.metadata.name, self.clock()),
+            queue=self.turns.queue(instance.metadata.name),
         )
         return instance, observed, wanted
 
@@ -184,17 +211,50 @@ class InstanceReconciler:
         observed: Observed | None,
         decision: Plan,
         mishap: Mishap | None,
-    ) -> None:
-        """Compute the status and write it, if it differs; tell when the instance became ready or ceased to be."""
+    ) -> InstanceStatus:
+        """Compute the status and write it, if it differs; tell what a person may want to know of the change."""
         now = self.clock()
-        conditions = compute_conditions(instance, observed, decision, mishap, self.pace, now=now)
+        conditions, step = compute_conditions(instance, observed, decision, mishap, self.pace, now=now)
         status = status.model_copy(
-            update={"conditions": conditions, "observed_generation": instance.metadata.generation}
+            update={
+                "conditions": conditions,
+                "transition": step,
+                "observed_generation": instance.metadata.generation,
+            }
         )
         if observed is not None:
             status = _with_facts(status, observed)
+            status = self._tell_out_of_memory(instance, status, observed)
+            held_by = mishap.error if mishap is not None else decision.blocked
+            self._settle_turn(instance, observed, held_by.reason if held_by is not None else None)
+        self.brake.saw(instance, status)
         self.instances.update_status(instance.metadata.uid, status)
         self._tell_transition(instance, status)
+        return status
+
+    def _settle_turn(self, instance: Instance, observed: Observed, held_by: str | None) -> None:
+        """Give the turn to start back when the start is over, however it ended; or keep the place in the line."""
+        name = instance.metadata.name
+        if held_by == "StartQueued":
+            self.turns.stand_in_line(name)
+            return
+        heard = observed.heard
+        starting = heard is None or heard.report.session.state is SessionState.STARTING
+        if running(observed) is None or not starting:
+            self.turns.end(name)
+
+    def _tell_out_of_memory(self, instance: Instance, status: InstanceStatus, observed: Observed) -> InstanceStatus:
+        """Tell of processes that were killed for want of memory while the container lived on; return what was told."""
+        kills = observed.heard.report.usage.oom_kills if observed.heard is not None else status.oom_kills
+        if kills > status.oom_kills:
+            memory = format_bytes(instance.spec.resources.memory)
+            message = (
+                f"a process ran out of memory ({memory} allowed) and was killed; Claude itself lives on. "
+                "Raise spec.resources.memory if that goes on: it takes effect at once"
+            )
+            meta = instance.metadata
+            self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, "OOMKilled", message)
+        return status if kills == status.oom_kills else status.model_copy(update={"oom_kills": kills})
 
     def _tell_transition(self, instance: Instance, status: InstanceStatus) -> None:
         """Record an event when ``Ready`` became true, or false for a reason a person may want to know."""
@@ -209,6 +269,14 @@ class InstanceReconciler:
         self.events.record(
             Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, after.message or "the session is up"
         )
+
+
+def _sooner(requeue_after: float | None, step: Transition | None, now: datetime) -> float | None:
+    """Return when to look again: when the plan wants to, or when the step it is at becomes late."""
+    late = time_left(step, now) if step is not None else 0.0
+    if late <= 0:
+        return requeue_after
+    return late if requeue_after is None else min(requeue_after, late)
 
 
 def _current(heard: Heard | None, attempt: int, workload: Workload | None) -> Heard | None:
@@ -239,7 +307,7 @@ def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:
             "workspace": _workspace_status(status.workspace, observed.workspace),
             "session": heard.report.session_status() if heard is not None else None,
             # Written without a pass from now on; a pass that began before the first time must not erase it.
-            "usage": status.usage or (heard.report.usage_status() if heard is not None else None),
+            "usage": (status.usage or heard.report.usage_status()) if heard is not None else None,
             "started_at": alive.started_at if alive is not None else None,
         }
     )

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from controller.errors import NotFound, Retryable, Terminal
+from controller.manifests import Manifests
 from controller.resources import ConditionStatus, Instance, Repository, RepositoryStatus, set_condition
 from controller.workspace.types import RepositoryState, Workspaces
 
@@ -42,6 +43,7 @@ class RepositoryReconciler:
     repositories: RepositoryRows
     instances: InstancesOf
     workspaces: Workspaces
+    manifests: Manifests
     root: Path | None
     on_change: Callable[[str], None]
     clock: Callable[[], datetime]
@@ -54,8 +56,10 @@ class RepositoryReconciler:
             return Result()
         users = self.instances.list(repository=request.name)
         if repository.metadata.deletion_requested_at is not None and not users:
+            self.manifests.forget_repository(request.name)
             self.repositories.purge(repository.metadata.uid)
             return Result()
+        self.manifests.remember(repository)
         status = self._look(repository)
         if self.repositories.update_status(repository.metadata.uid, status) and status != repository.status:
             for instance in users:

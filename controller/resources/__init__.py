@@ -22,7 +22,16 @@ from .instance import (
     display_state,
 )
 from .metadata import Kind, ManifestMetadata, Metadata
-from .observed import LastExit, SessionState, SessionStatus, Usage, WorkloadStatus, WorkspaceStatus
+from .observed import (
+    LastExit,
+    Parking,
+    SessionState,
+    SessionStatus,
+    Transition,
+    Usage,
+    WorkloadStatus,
+    WorkspaceStatus,
+)
 from .repository import Repository, RepositoryManifest, RepositorySpec, RepositoryStatus
 
 __all__ = [
@@ -43,6 +52,7 @@ __all__ = [
     "ManifestMetadata",
     "Metadata",
     "OperatingMode",
+    "Parking",
     "PermissionMode",
     "Repository",
     "RepositoryManifest",
@@ -52,6 +62,7 @@ __all__ = [
     "RestartPolicy",
     "SessionState",
     "SessionStatus",
+    "Transition",
     "Usage",
     "WorkloadStatus",
     "WorkspaceStatus",

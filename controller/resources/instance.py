@@ -17,6 +17,7 @@ from .observed import (
     Parking,
     SessionState,
     SessionStatus,
+    Transition,
     Usage,
     WorkloadStatus,
     WorkspaceStatus,
@@ -248,6 +249,7 @@ class InstanceStatus(Model):
         retried_generation: the ``retry_generation`` that was carried out last.
         runtime: what runs it; fixed with the first workload.
         parked: why it rests although its spec wants it to run; ``None`` otherwise.
+        transition: the step it is at, on the way; ``None`` when it is at rest.
         oom_kills: processes of the current run that the kernel killed for want of memory and that an event told of.
     """
 
@@ -259,6 +261,7 @@ class InstanceStatus(Model):
     restarts: int = 0
     runtime: str | None = None
     parked: Parking | None = None
+    transition: Transition | None = None
     oom_kills: int = 0
     workload: WorkloadStatus | None = None
     workspace: WorkspaceStatus | None = None
@@ -335,6 +338,9 @@ TRANSITIONAL_REASONS = frozenset(
         "Stopping",
         "WaitingForRepository",
         "Draining",
+        "StartQueued",
+        "FleetBrake",
+        "Deleting",
     }
 )
 STOPPED_REASONS = frozenset({"Suspended", "Stopped", "Completed"})

@@ -101,6 +101,13 @@ class LastExit(Model):
     message: str = ""
 
 
+class Transition(Model):
+    """The step an instance is at on its way somewhere (a reason of ``Ready``), and since when."""
+
+    reason: str
+    since: Timestamp
+
+
 class Parking(Model):
     """Why an instance was stopped although its spec wants it to run, and since when.
 

@@ -31,6 +31,7 @@ class FakeAgent:
     boot: str = ""
     started_with: str = ""
     oom_kills: int = 0
+    worktree_bytes: int | None = None
     since: tuple[str, str] = ("", "")
     handed_over: list[str] = field(default_factory=list)
     answers: dict[str, str] = field(default_factory=dict)
@@ -120,7 +121,13 @@ class FakeAgents:
                 "session_id": uid,
             },
             "tmux": {"session": f"cc-orchestrator-{container.spec.name}", "clients": 0},
-            "usage": {"cpu_percent": 1.5, "memory_bytes": 2**28, "pids": 9, "oom_kills": agent.oom_kills},
+            "usage": {
+                "cpu_percent": 1.5,
+                "memory_bytes": 2**28,
+                "pids": 9,
+                "oom_kills": agent.oom_kills,
+                "worktree_bytes": agent.worktree_bytes,
+            },
             "refs_version": agent.refs_version,
             "inputs": [{"id": key, "state": value, "at": at} for key, value in agent.answers.items()],
             "credentials": "present",

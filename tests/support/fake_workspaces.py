@@ -10,10 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from controller.errors import CcoError, Conflict, Retryable, Terminal, Unavailable
+from controller.errors import CcoError, Conflict, NotFound, Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Mount
-from controller.workspace.types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
+from controller.workspace.types import (
+    ChangeKind,
+    Collected,
+    Presence,
+    RepositoryState,
+    Restored,
+    RestoreTarget,
+    SavedChange,
+    SavedDetail,
+    SavedWork,
+    ToBranch,
+    ToFolder,
+    ToWorkspace,
+    Unsaved,
+    WorkspaceRef,
+    WorkspaceState,
+)
+
+FIRST_SNAPSHOT = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
 @dataclass
@@ -34,6 +53,8 @@ class FakeGit:
         self.repositories: dict[str, RepositoryState] = {}
         self.branches: dict[str, list[str]] = {}
         self.snapshots: list[str] = []
+        self.works: dict[str, list[tuple[SavedWork, str]]] = {}
+        self.folders: dict[str, str] = {}
         self.worktrees: dict[str, FakeWorktree] = {}
         self.kept: list[str] = []
         self.diverged: set[str] = set()
@@ -123,7 +144,6 @@ class FakeWorkspaces:
             return Collected(home[-1] if home else "c0", moved=bool(new), diverged=False)
 
     def snapshot(self, ref: WorkspaceRef, *, message: str) -> str | None:
-        del message
         with self.git.call("snapshot"):
             self.git.check_ours("snapshot", ref)
             dirty = self.git.worktrees[ref.worktree].dirty
@@ -132,15 +152,78 @@ class FakeWorkspaces:
             if dirty not in self.git.snapshots:
                 self.git.snapshots.append(dirty)
                 self.git.changes.append(f"snapshot {ref.instance}")
+                self._note(ref, message)
             return f"snapshot-of-{dirty}"
 
-    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+    def _note(self, ref: WorkspaceRef, message: str) -> None:
+        works = self.git.works.setdefault(ref.repository, [])
+        taken_at = FIRST_SNAPSHOT + timedelta(seconds=len(works))
+        dirty = self.git.worktrees[ref.worktree].dirty
+        facts = (taken_at, f"snapshot-of-{dirty}", (self.git.branches.get(ref.branch) or ["c0"])[-1])
+        identity = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{len(works):012x}"
+        works.append((SavedWork(identity, ref.instance, ref.uid, *facts, ref.branch, message, 1), dirty))
+
+    def snapshots(self, repository: str, *, instance: str | None = None) -> tuple[SavedWork, ...]:
+        with self.git.call("snapshots"):
+            return tuple(work for work, _ in self._works(repository) if instance in {None, work.instance})
+
+    def show_snapshot(
+        self, repository: str, identity: str, *, instance: str | None = None, diff: bool = False
+    ) -> SavedDetail:
+        with self.git.call("show_snapshot"):
+            work, dirty = self._find(repository, identity, instance)
+            change = SavedChange(ChangeKind.MODIFIED, "README.md", None, 1, 1)
+            text = f"{work.message}\n\nInstance: {work.instance}"
+            return SavedDetail(work, text, (change,), 1, 1, f"--- README.md\n+{dirty}\n" if diff else None)
+
+    def restore_snapshot(
+        self, repository: str, identity: str, target: RestoreTarget, *, instance: str | None = None
+    ) -> Restored:
+        with self.git.call("restore_snapshot"):
+            work, dirty = self._find(repository, identity, instance)
+            match target:
+                case ToBranch():
+                    name = target.name or f"restore/{work.instance}-{work.taken_at:%Y%m%dT%H%M%SZ}"
+                    if name in self.git.branches:
+                        raise Terminal("BranchExists", f"branch {name!r} exists already")
+                    self.git.branches[name] = [work.commit]
+                    return Restored(work.commit, branch=name, files=1)
+                case ToFolder():
+                    if target.path in {*self.git.folders, *self.git.worktrees}:
+                        raise Conflict("PathOccupied", f"{target.path} exists already")
+                    self.git.folders[target.path] = dirty
+                    return Restored(work.commit, path=target.path, files=1)
+                case ToWorkspace():
+                    return self._restore_into(work, dirty, target.ref)
+
+    def _restore_into(self, work: SavedWork, dirty: str, ref: WorkspaceRef) -> Restored:
+        worktree = self.git.worktrees.get(ref.worktree)
+        if worktree is None or worktree.broken:
+            raise Terminal("WorktreeNotReady", f"instance {ref.instance!r} cannot take the files")
+        if worktree.dirty not in {"", dirty}:
+            raise Terminal("RestoreConflict", f"{ref.worktree}: README.md is neither, so nothing was changed")
+        files = int(worktree.dirty != dirty)
+        worktree.dirty = dirty
+        return Restored(work.commit, path=ref.worktree, files=files)
+
+    def _works(self, repository: str) -> list[tuple[SavedWork, str]]:
+        if repository not in self.git.repositories:
+            raise Terminal("RepositoryNotFound", f"there is no repository at {repository!r}")
+        return self.git.works.get(repository, [])
+
+    def _find(self, repository: str, identity: str, instance: str | None) -> tuple[SavedWork, str]:
+        for work, dirty in self._works(repository):
+            if work.id == identity and instance in {None, work.instance}:
+                return work, dirty
+        raise NotFound("SnapshotNotFound", f"{repository} has no snapshot {identity!r}")
+
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False, or_lose: bool = False) -> None:
         with self.git.call("remove"):
             self.git.check_ours("remove", ref)
             worktree = self.git.worktrees.get(ref.worktree)
             if worktree is None:
                 return
-            if worktree.dirty and worktree.dirty not in self.git.snapshots:
+            if worktree.dirty and worktree.dirty not in self.git.snapshots and not or_lose:
                 raise Retryable("UnsavedWork", f"{ref.worktree} holds work that is saved nowhere")
             del self.git.worktrees[ref.worktree]
             if keep_worktree:

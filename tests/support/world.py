@@ -13,8 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from controller.errors import CcoError, NotFound, Retryable
+from controller.manifests import Manifests
+from controller.reconcile.brake import FleetBrake
 from controller.reconcile.execute import Executor
 from controller.reconcile.loop import Request
+from controller.reconcile.observed import DiskVerdict
+from controller.reconcile.pacing import StartTurns
 from controller.reconcile.reconciler import InstanceReconciler
 from controller.reconcile.repositories import RepositoryReconciler
 from controller.resources import (
@@ -68,10 +72,19 @@ class World:
         self.agents = FakeAgents(self.engine, lambda: self.now)
         self.credentials = True
         self.woken: list[str] = []
+        self.manifests = Manifests(self.settings)
+        self.disk: dict[str, DiskVerdict] = {}
+        self.disk_full: str | None = None
+        self.new_process()
         self._passes: dict[str, int] = {}
 
     def close(self) -> None:
         self.store.close()
+
+    def new_process(self, start_turns: int = 64) -> None:
+        """Forget what a controller keeps in memory only."""
+        self.turns = StartTurns(start_turns, self.woken.append, clock=lambda: self.now.timestamp())
+        self.brake = FleetBrake()
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
@@ -101,6 +114,9 @@ class World:
             rows=self.store.instances,
             inputs=self.store.inputs,
             events=self.store.events,
+            turns=self.turns,
+            manifests=self.manifests,
+            fence=self.store.check_fence,
             stop_grace=8.0,
             run_dir=RunDirectories(self.settings),
         )
@@ -113,6 +129,9 @@ class World:
             runtimes=runtimes,
             links=self.agents,
             executor=executor,
+            turns=self.turns,
+            brake=self.brake,
+            disk=lambda uid: self.disk.get(uid, DiskVerdict(self.disk_full)),
             credentials=lambda: self.credentials,
             settings=self.settings,
             clock=lambda: self.now,
@@ -123,6 +142,7 @@ class World:
             repositories=self.store.repositories,
             instances=self.store.instances,
             workspaces=self.workspaces(),
+            manifests=self.manifests,
             root=root,
             on_change=self.woken.append,
             clock=lambda: self.now,

@@ -123,7 +123,7 @@ WHOLE: dict[str, tuple[Look, DisplayState]] = {
 def test_the_word_after_a_look_at_an_instance_that(name: str) -> None:
     """The same, through the conditions: the two lists of reasons and the ones that are reported fit together."""
     look, word = WHOLE[name]
-    conditions = compute_conditions(look.instance, look.observed, look.plan(), None, PACE, now=NOW)
+    conditions, _ = compute_conditions(look.instance, look.observed, look.plan(), None, PACE, now=NOW)
     status = look.instance.status.model_copy(update={"conditions": conditions})
     assert display_state(look.instance.model_copy(update={"status": status}))[0] is word
 

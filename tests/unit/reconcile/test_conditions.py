@@ -61,7 +61,7 @@ def mishap(error: CcoError, action: object = None) -> Mishap:
 
 def conditions(look: Look, wrong: Mishap | None = None, plan: Plan | None = None) -> tuple[Condition, ...]:
     decision = plan if plan is not None else look.plan()
-    return compute_conditions(look.instance, look.observed, decision, wrong, PACE, now=NOW)
+    return compute_conditions(look.instance, look.observed, decision, wrong, PACE, now=NOW)[0]
 
 
 def told(found: tuple[Condition, ...]) -> dict[str, str]:
@@ -267,7 +267,7 @@ def test_a_blocked_plan_comes_before_everything_but_a_mishap() -> None:
 
 # A failed look --------------------------------------------------------------------------------------------------
 
-BEFORE = compute_conditions(BASE.instance, BASE.observed, Plan(), None, PACE, now=STARTED)
+BEFORE, _ = compute_conditions(BASE.instance, BASE.observed, Plan(), None, PACE, now=STARTED)
 SEEN = instance(status=healthy_status(conditions=BEFORE))
 
 
@@ -280,7 +280,7 @@ SEEN = instance(status=healthy_status(conditions=BEFORE))
     ids=["told why", "not told why"],
 )
 def test_a_failed_look_says_nothing_but_that_it_failed(wrong: Mishap | None, expected: str, message: str) -> None:
-    found = compute_conditions(SEEN, None, Plan(), wrong, PACE, now=NOW)
+    found, _ = compute_conditions(SEEN, None, Plan(), wrong, PACE, now=NOW)
     assert told(found) == {**HEALTHY, "Ready": expected}
     ready = find_condition(found, "Ready")
     assert ready is not None

@@ -85,19 +85,20 @@ def test_a_paused_container_is_resumed(world: World) -> None:
     assert states(world) == [WorkloadState.RUNNING]
 
 
-def test_crashes_are_paced_and_end_in_gave_up_until_a_person_asks(world: World) -> None:
+@pytest.mark.parametrize("asked", ["retry_generation", "restart_generation"])
+def test_crashes_are_paced_and_end_in_gave_up_until_a_person_asks(asked: str, world: World) -> None:
     world.register()
     world.declare()
     world.engine.crash_on_start("web", 1)
     world.settle(until=lambda: world.condition("Ready").reason == "CrashLoop")
     starts = world.engine.changes.count("start web")
     assert starts == 6
-    assert "cco restart web" in world.condition("Ready").message
+    assert "cco retry web" in world.condition("Ready").message
     world.tick(3600)
     world.settle()
     assert world.engine.changes.count("start web") == starts, "gave up means gave up"
     world.engine.crash_on_start("web", None)
-    world.change(restart_generation=1)
+    world.change("web", **{asked: 1})
     world.settle()
     assert world.condition("Ready").status.value == "True"
     assert world.get().status.failures.count == 0

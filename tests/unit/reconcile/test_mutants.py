@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller.reconcile import deletion
 from controller.reconcile import plan as planner
 from controller.reconcile.actions import Plan
 from support.world import World
@@ -22,7 +23,7 @@ SCENARIOS = {
 }
 
 
-def nothing(*_: object) -> tuple[()]:
+def nothing(*_: object, **__: object) -> tuple[()]:
     return ()
 
 
@@ -51,8 +52,8 @@ MUTANTS: dict[str, tuple[str, Callable[..., Any], str]] = {
     ),
     "does not repair the workspace": ("_ensure_workspace", nothing, "test_a_declared_instance_becomes_ready"),
     "does not stop what should rest": ("_rest", rests, "test_stop_removes_the_container_and_keeps_work_and_home"),
-    "never deletes": ("_delete", rests, "test_delete_keeps_the_worktree_where_the_policy_says_so"),
-    "restarts without pacing": ("_held_back", no, "test_the_first_crash_is_restarted_at_once_and_the_second_waits"),
+    "never deletes": ("delete", rests, "test_delete_keeps_the_worktree_where_the_policy_says_so"),
+    "restarts without pacing": ("held_back", no, "test_the_first_crash_is_restarted_at_once_and_the_second_waits"),
     "types into a permission dialog": (
         "takes_input",
         lambda *_: True,
@@ -66,6 +67,6 @@ MUTANTS: dict[str, tuple[str, Callable[..., Any], str]] = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planner_that(name: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     function, mutant, scenario = MUTANTS[name]
-    monkeypatch.setattr(planner, function, mutant)
+    monkeypatch.setattr(planner if hasattr(planner, function) else deletion, function, mutant)
     with pytest.raises((AssertionError, ValueError)):
         SCENARIOS[scenario](world)

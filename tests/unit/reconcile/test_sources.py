@@ -16,7 +16,7 @@ from controller.reconcile.loop import Request, Source
 from controller.reconcile.sources import Change, ResyncSource, RuntimeSource, StoreSource
 from controller.reconcile.workqueue import Workqueue
 from controller.resources import Kind
-from controller.runtime.choice import only
+from controller.runtime.choice import Runtimes, only
 from controller.runtime.protocol import Limits, WorkloadSpec
 from controller.store import Store
 from controller.store.changes import RevisionGone
@@ -223,6 +223,22 @@ def test_a_runtime_that_cannot_be_prepared_is_listened_to_all_the_same(
         assert told.names(2) == ["api", "web"]
     (record,) = caplog.records
     assert (record.getMessage(), vars(record)["cco_reason"]) == ("runtime not prepared", "NetworkConflict")
+
+
+def test_nothing_is_asked_of_a_runtime_before_an_instance_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "POLL_SECONDS", 0.01)
+    made: list[FakeRuntime] = []
+
+    def make() -> FakeRuntime:
+        made.append(FakeRuntime())
+        return made[0]
+
+    runtimes = Runtimes("docker", {"docker": make})
+    with running(RuntimeSource(runtimes, "docker", lambda _: None, lambda: ["web"])) as told:
+        assert told.nothing()
+        assert made == []
+        runtimes.named("docker")
+        assert told.names(1) == ["web"]
 
 
 # The clock -----------------------------------------------------------------------------------------------------

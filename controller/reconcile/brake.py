@@ -1,0 +1,103 @@
+"""The brake of the fleet: when many instances fail in the same way, no more are started until one of them succeeds.
+
+A login that expired or a model that is away makes every start fail; each would be counted against its instance until
+all have given up. What is kept here is a summary of the statuses that passes have written; a new process has it again
+after its first passes.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from controller.resources import ConditionStatus, Instance, InstanceStatus, OperatingMode, find_condition
+
+BRAKE_AFTER = 3
+"""So many equal failures, and more of them than instances that are well."""
+
+PROBE_AFTER = timedelta(seconds=60)
+"""So long after the last failure one instance is tried."""
+
+WINDOW = timedelta(minutes=15)
+"""Failures that are older say nothing about now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Why an instance is held.
+
+    Attributes:
+        seconds: until it may be looked at again.
+    """
+
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    reason: str
+    message: str
+    at: datetime
+
+
+class FleetBrake:
+    """Thread-safe; :meth:`saw` is told of every status, :meth:`holds` is asked before every start."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._failing: dict[str, _Failure] = {}
+        self._well: dict[str, datetime] = {}
+
+    def saw(self, instance: Instance, status: InstanceStatus) -> None:
+        """Remember how an instance is."""
+        self.forget(instance.metadata.name)
+        if (
+            instance.metadata.deletion_requested_at is not None
+            or instance.spec.operating_mode is not OperatingMode.RUNNING
+        ):
+            return
+        ready = find_condition(status.conditions, "Ready")
+        record = status.failures
+        with self._guard:
+            if ready is not None and ready.status is ConditionStatus.TRUE:
+                self._well[instance.metadata.name] = ready.last_transition_at
+            elif record.count and record.last_at is not None:
+                self._failing[instance.metadata.name] = _Failure(record.reason, record.message, record.last_at)
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of an instance."""
+        with self._guard:
+            self._failing.pop(name, None)
+            self._well.pop(name, None)
+
+    def holds(self, name: str, now: datetime) -> Brake | None:
+        """Return the brake if it holds this instance now."""
+        with self._guard:
+            if len(self._failing) < BRAKE_AFTER:
+                return None
+            failing, well = _most_equal(self._failing, now), list(self._well.values())
+        if len(failing) < BRAKE_AFTER or len(failing) <= len(well):
+            return None
+        newest = max(failure.at for failure in failing.values())
+        if any(since > newest for since in well):
+            return None
+        probe = min(failing, key=lambda each: (failing[each].at, each))
+        seconds = (newest + PROBE_AFTER - now).total_seconds()
+        if seconds <= 0 and name == probe:
+            return None
+        message = (
+            f"{len(failing)} instances failed in the same way ({failing[probe].reason}: {failing[probe].message}); no "
+            f"more are started until one of them succeeds; {probe} is tried next; 'cco retry {name}' tries this one now"
+        )
+        return Brake(message, max(seconds, 5.0))
+
+
+def _most_equal(failing: dict[str, _Failure], now: datetime) -> dict[str, _Failure]:
+    """Return the largest group of recent failures with one reason, by name."""
+    groups: dict[str, dict[str, _Failure]] = {}
+    for name, failure in failing.items():
+        if now - failure.at <= WINDOW:
+            groups.setdefault(failure.reason, {})[name] = failure
+    return max(groups.values(), key=len, default={})

@@ -1,0 +1,92 @@
+"""The order of a deletion: save, stop, save what the stop left, remove container, worktree, HOME; the row goes last.
+
+Pure, like ``plan``, which comes here for every instance that was asked to go. Each step is planned from what is there
+now, so a deletion that was cut off anywhere goes on from where it is.
+"""
+
+from __future__ import annotations
+
+from controller.resources import Instance, WorktreePolicy
+from controller.runtime.protocol import WorkloadState
+from controller.workspace.types import Presence, Unsaved, WorkspaceState
+
+from .actions import (
+    Action,
+    Blocked,
+    CollectCommits,
+    Plan,
+    Release,
+    RemoveHome,
+    RemoveWorkload,
+    RemoveWorkspace,
+    SnapshotWork,
+    StopWorkload,
+)
+from .observed import Observed
+
+_WHY = "the instance is being deleted"
+_ALIVE = frozenset({WorkloadState.RUNNING, WorkloadState.PAUSED})
+
+
+def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -> Plan:
+    """Return the next step of a deletion whose repository can be looked at."""
+    lost = _lost(observed)
+    if lost is not None:
+        return lost
+    discard = instance.metadata.discard_work
+    save = _unsaved(workspace, or_lose=discard)
+    if any(workload.state in _ALIVE for workload in observed.workloads):
+        return Plan((*save, StopWorkload(_WHY)))
+    if observed.workloads:
+        return Plan((*_bring_home(workspace, or_lose=discard), *save, RemoveWorkload(_WHY)))
+    if save and not discard:
+        return Plan((*_bring_home(workspace), *save))
+    steps: list[Action] = []
+    if workspace.presence in {Presence.READY, Presence.BROKEN}:
+        keep = instance.spec.worktree_policy is WorktreePolicy.RETAIN
+        what = "the worktree is kept by worktree_policy" if keep else "everything in it is in the repository"
+        steps = [*_bring_home(workspace, or_lose=discard), *save, RemoveWorkspace(keep, what, or_lose=discard)]
+    return Plan((*steps, RemoveHome(_WHY), Release("nothing of the instance is left")))
+
+
+def delete_without_repository(instance: Instance, observed: Observed, why: Blocked) -> Plan:
+    """Return the next step of a deletion whose repository is out of sight.
+
+    Nothing can be saved into it, so nothing goes on, unless nothing was ever made or the owner gave the work up by
+    name. Even then worktree and private git directory stay where they are: ``cco gc`` tells of them.
+    """
+    lost = _lost(observed)
+    if lost is not None:
+        return lost
+    never_made = instance.status.workspace is None and not observed.workloads
+    if never_made:
+        return Plan((RemoveHome("nothing was ever made"), Release("nothing of the instance is left")))
+    if not instance.metadata.discard_work:
+        name = instance.metadata.name
+        way_out = f"or give its unsaved work up: 'cco delete instance {name} --discard-work'"
+        return Plan(blocked=Blocked(why.reason, f"{why.message}; its work cannot be saved until then, {way_out}"))
+    if any(workload.state in _ALIVE for workload in observed.workloads):
+        return Plan((StopWorkload(_WHY),))
+    gone = (RemoveWorkload(_WHY),) if observed.workloads else ()
+    return Plan((*gone, RemoveHome(_WHY), Release("its repository is out of sight; its folders stay for 'cco gc'")))
+
+
+def _lost(observed: Observed) -> Plan | None:
+    """Return the plan for a workload that may still be running somewhere; removing it would prove nothing."""
+    if any(workload.state is WorkloadState.LOST for workload in observed.workloads):
+        return Plan(blocked=Blocked("WorkloadLost", "the place it runs on is silent; it may still be running there"))
+    return None
+
+
+def _unsaved(workspace: WorkspaceState, *, or_lose: bool) -> tuple[Action, ...]:
+    """Plan a snapshot unless a look proved that there is nothing to save."""
+    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
+        return ()
+    saved = workspace.unsaved in {Unsaved.NONE, Unsaved.SNAPSHOTTED}
+    return () if saved else (SnapshotWork(_WHY, or_lose=or_lose),)
+
+
+def _bring_home(workspace: WorkspaceState, *, or_lose: bool = False) -> tuple[Action, ...]:
+    if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
+        return ()
+    return (CollectCommits(None, "the last commits are brought home", or_lose=or_lose),)

@@ -1,0 +1,197 @@
+"""The watch over the disk: before it is full, nothing more is started and the instance that fills it is parked.
+
+The engine's own limits end at memory and processes (``--storage-opt size`` needs xfs with project quotas). So agents
+report what their instance occupies and how full its file systems are, and this thread looks at the state directory.
+What it finds every pass asks for (:class:`DiskVerdict`); what one instance may occupy at most is decided in ``plan``,
+from its own report.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.agents import Agents, Report
+from controller.errors import CcoError
+
+from .observed import DiskVerdict
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+RELIEF_SECONDS = 60.0
+"""After one was parked, so long until another one is: what it held may have to be removed by hand."""
+RECOVERY = 0.05
+"""A file system counts as full until it is emptier than the mark by this share."""
+LEAST_FREE = 512 * 1024**2
+"""However large a disk is, this much free space is no danger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """How full a file system is."""
+
+    total: int
+    free: int
+
+    @property
+    def used(self) -> float:
+        """Share in use, 0 to 1."""
+        return 1 - self.free / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """What one instance occupies, and the fullest file system it writes to."""
+
+    held: int
+    space: Space | None
+
+
+def choose(occupants: Mapping[str, Occupant], before: Mapping[str, int], mark: float) -> str | None:
+    """Return whom to park, by uid; ``None`` when no file system of an instance is too full.
+
+    Of the instances on full file systems it is the one that grew most since the look before, and among those that
+    did not grow the largest.
+
+    Args:
+        occupants: by uid.
+        before: what each one occupied at the look before.
+        mark: share in use from which on a file system is too full.
+    """
+    pressed = {uid: each for uid, each in occupants.items() if each.space is not None and is_full(each.space, mark)}
+    return max(
+        pressed,
+        key=lambda uid: (pressed[uid].held - before.get(uid, pressed[uid].held), pressed[uid].held, uid),
+        default=None,
+    )
+
+
+def why_parked(name: str, chosen: Occupant) -> str:
+    """Return what the owner of the chosen one is told."""
+    used = chosen.space.used if chosen.space is not None else 1.0
+    return (
+        f"the disk it writes to is {used:.0%} full and it holds {chosen.held // 1024**2} MiB, more or faster growing "
+        f"than others; it was stopped before the machine fails. Free some space, then 'cco retry {name}'"
+    )
+
+
+def is_full(space: Space, mark: float) -> bool:
+    """Tell whether a file system is past the mark."""
+    return space.used >= mark and space.free < max(LEAST_FREE, space.total * (1 - mark))
+
+
+class DiskWatch:
+    """A thread that looks every ten seconds.
+
+    Args:
+        name_of: returns the name of the instance with a uid, ``None`` if there is none.
+        places: folders on this machine that must not become full, beside those the agents report.
+        mark: share in use, 0 to 1, from which on a file system is too full.
+        wake: called with the name of an instance that is to be parked.
+    """
+
+    def __init__(
+        self,
+        links: Agents,
+        name_of: Callable[[str], str | None],
+        places: tuple[Path, ...],
+        mark: float,
+        wake: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._links = links
+        self._name_of = name_of
+        self._places = places
+        self._mark = mark
+        self._wake = wake
+        self._clock = clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
+        self._held: dict[str, int] = {}
+        self._full: str | None = None
+        self._victim: tuple[str, str] | None = None
+        self._relieved_at = -RELIEF_SECONDS
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and join the thread."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def verdict(self, uid: str) -> DiskVerdict:
+        """Return what a pass over the instance has to know."""
+        victim = self._victim
+        return DiskVerdict(self._full, victim[1] if victim is not None and victim[0] == uid else None)
+
+    def look(self) -> None:
+        """Look once."""
+        heard = self._links.all_heard()
+        occupants = {uid: _occupant(each.report) for uid, each in heard.items() if each.connected}
+        self._full = self._find_full(occupants)
+        if self._clock() - self._relieved_at >= RELIEF_SECONDS:
+            self._choose(occupants)
+        self._held = {uid: each.held for uid, each in occupants.items()}
+
+    def _choose(self, occupants: Mapping[str, Occupant]) -> None:
+        """Name the next one to be parked, and wake it; nobody while there is space."""
+        uid = choose(occupants, self._held, self._mark)
+        name = self._name_of(uid) if uid is not None else None
+        if uid is None or name is None:
+            self._victim = None
+        elif self._victim is None or self._victim[0] != uid:
+            self._victim = (uid, why_parked(name, occupants[uid]))
+            self._relieved_at = self._clock()
+            logger.warning("disk is full", extra={"cco_instance": name})
+            self._wake(name)
+
+    def _find_full(self, occupants: Mapping[str, Occupant]) -> str | None:
+        mark = self._mark - RECOVERY if self._full is not None else self._mark
+        for place in self._places:
+            space = _space(place)
+            if space is not None and is_full(space, mark):
+                return _too_full(f"the disk of {place}", space)
+        for each in occupants.values():
+            if each.space is not None and is_full(each.space, mark):
+                return _too_full("the disk that instances write to", each.space)
+        return None
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except CcoError as error:
+                logger.warning("disk not looked at", extra={"cco_reason": error.reason})
+            except Exception:  # the thread must outlive a bug, or nobody would watch the disk
+                logger.exception("disk not looked at")
+
+
+def _occupant(report: Report) -> Occupant:
+    usage = report.usage
+    total, free = usage.disk_total_bytes, usage.disk_free_bytes
+    space = Space(total, free) if total is not None and free is not None else None
+    return Occupant((usage.worktree_bytes or 0) + (usage.home_bytes or 0), space)
+
+
+def _space(place: Path) -> Space | None:
+    try:
+        found = os.statvfs(place)
+    except OSError:  # a folder that is not there (yet) fills nothing
+        return None
+    return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+
+def _too_full(what: str, space: Space) -> str:
+    return (
+        f"{what} is {space.used:.0%} full ({space.free // 1024**2} MiB free), so nothing is started: free some space "
+        "('cco gc' lists what nobody needs); it goes on by itself then"
+    )

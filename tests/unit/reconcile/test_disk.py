@@ -1,0 +1,162 @@
+"""The watch over the disk: whom it parks, when it holds starts, and that a look that fails costs nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.agents import Heard, Report
+from controller.errors import Unavailable
+from controller.reconcile import disk
+from controller.reconcile.disk import DiskWatch, Occupant, Space, choose, is_full
+from controller.reconcile.observed import DiskVerdict
+from support.deadline import eventually
+
+GIBIBYTE = 1024**3
+MARK = 0.9
+HUNDRED = 100 * GIBIBYTE
+
+
+def heard(held: int, free: int | None, *, connected: bool = True) -> Heard:
+    usage = {"worktree_bytes": held, "disk_total_bytes": HUNDRED, "disk_free_bytes": free}
+    report = {
+        "type": "report",
+        "schema": 1,
+        "uid": "u",
+        "attempt": 1,
+        "boot": "b",
+        "seq": 1,
+        "sent_at": "2026-01-01T00:00:00Z",
+        "config_hash": "h",
+        "session": {"state": "idle", "since": "2026-01-01T00:00:00Z"},
+        "usage": usage if free is not None else {},
+    }
+    return Heard(Report.model_validate(report), 0.0, connected, frozenset())
+
+
+class Fleet:
+    """Agents that say how much they hold."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, Heard] = {}
+        self.now = 0.0
+        self.woken: list[str] = []
+        self.error: Exception | None = None
+
+    def all_heard(self) -> dict[str, Heard]:
+        if self.error is not None:
+            raise self.error
+        return dict(self.agents)
+
+    def watch(self, *places: Path, name_of: Callable[[str], str | None] = str.lower) -> DiskWatch:
+        links: Any = self
+        return DiskWatch(links, name_of, places, MARK, self.woken.append, clock=lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("space", "full"),
+    [
+        (Space(HUNDRED, 11 * GIBIBYTE), False),
+        (Space(HUNDRED, 10 * GIBIBYTE - 1), True),
+        (Space(2**30, 2**20), True),
+        (Space(2**60, 2**58), False),
+        (Space(0, 0), False),
+    ],
+)
+def test_full_is(space: Space, *, full: bool) -> None:
+    assert is_full(space, MARK) is full
+
+
+def test_the_one_that_grew_most_is_chosen_and_else_the_largest() -> None:
+    full = Space(HUNDRED, GIBIBYTE)
+    fleet = {"A": Occupant(50, full), "B": Occupant(30, full), "C": Occupant(99, Space(HUNDRED, HUNDRED))}
+    assert choose(fleet, {"A": 50, "B": 10, "C": 0}, MARK) == "B"
+    assert choose(fleet, {}, MARK) == "A"
+    assert choose({"A": Occupant(50, None)}, {}, MARK) is None
+
+
+def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE), "API": heard(20, GIBIBYTE), "OLD": heard(99, GIBIBYTE, connected=False)}
+    watch = fleet.watch()
+    watch.look()
+    assert fleet.woken == ["web"]
+    verdict = watch.verdict("WEB")
+    assert verdict.evict is not None
+    assert "the disk it writes to is 99% full" in verdict.evict
+    assert "'cco retry web'" in verdict.evict
+    assert verdict.full is not None
+    assert "nothing is started" in verdict.full
+    assert watch.verdict("API").evict is None
+    fleet.now += disk.RELIEF_SECONDS
+    watch.look()
+    assert fleet.woken == ["web"], "it is told once"
+    del fleet.agents["WEB"]
+    watch.look()
+    watch.look()
+    assert fleet.woken == ["web", "api"]
+    fleet.agents = {"API": heard(20, HUNDRED)}
+    fleet.now += disk.RELIEF_SECONDS
+    watch.look()
+    assert watch.verdict("API") == DiskVerdict()
+
+
+def test_one_that_is_gone_is_not_parked() -> None:
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE)}
+    watch = fleet.watch(name_of=lambda _: None)
+    watch.look()
+    assert fleet.woken == []
+    assert watch.verdict("WEB").evict is None
+
+
+def test_starts_are_held_until_there_is_clearly_more_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spaces = iter([Space(HUNDRED, 9 * GIBIBYTE), Space(HUNDRED, 12 * GIBIBYTE), Space(HUNDRED, 20 * GIBIBYTE)])
+    watch = Fleet().watch(tmp_path, tmp_path / "not there")
+    monkeypatch.setattr(disk, "_space", lambda place: next(spaces) if place == tmp_path else None)
+    watch.look()
+    assert "91% full (9216 MiB free)" in str(watch.verdict("WEB").full)
+    watch.look()
+    assert watch.verdict("WEB").full is not None
+    watch.look()
+    assert watch.verdict("WEB").full is None
+
+
+def test_a_real_folder_has_space_and_one_that_is_not_there_fills_nothing(tmp_path: Path) -> None:
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, None), "API": heard(30, HUNDRED)}
+    watch = fleet.watch(tmp_path / "not there", tmp_path)
+    assert watch.verdict("WEB") == DiskVerdict()
+    watch.look()
+    assert watch.verdict("WEB").evict is None
+
+
+def test_it_looks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "LOOK_SECONDS", 0.01)
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE)}
+    watch = fleet.watch()
+    watch.start()
+    eventually(lambda: fleet.woken, timeout=10.0, what="a look")
+    watch.stop()
+
+
+@pytest.mark.parametrize("error", [Unavailable("DatabaseBusy", "later"), ZeroDivisionError()])
+def test_a_look_that_fails_is_told_and_repeated(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(disk, "LOOK_SECONDS", 0.01)
+    fleet = Fleet()
+    fleet.error = error
+    watch = fleet.watch()
+    with caplog.at_level(logging.WARNING):
+        watch.start()
+        eventually(lambda: len(caplog.records) >= 2, timeout=10.0, what="two looks that failed")
+        watch.stop()
+    assert {record.message for record in caplog.records} == {"disk not looked at"}
+    assert not [thread for thread in threading.enumerate() if thread.name == "disk"]
