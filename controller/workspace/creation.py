@@ -42,9 +42,9 @@ def check_ref(ref: WorkspaceRef) -> None:
     problems = [
         (not is_instance_name(ref.instance), "instance", ref.instance, "use lower-case letters, digits and '-'"),
         (not is_uid(ref.uid), "uid", ref.uid, "use a UUID"),
-        (not _is_branch(ref.branch), "branch", ref.branch, "write for example 'feature/login'"),
+        (not is_branch_name(ref.branch), "branch", ref.branch, "write for example 'feature/login'"),
         (
-            ref.base_branch is not None and not _is_branch(ref.base_branch),
+            ref.base_branch is not None and not is_branch_name(ref.base_branch),
             "base_branch",
             ref.base_branch,
             "write for example 'main'",
@@ -64,7 +64,8 @@ def check_ref(ref: WorkspaceRef) -> None:
             raise Terminal("InvalidWorkspace", f"{field} {value!r} cannot be used: {way_out}")
 
 
-def _is_branch(name: str) -> bool:
+def is_branch_name(name: str) -> bool:
+    """Tell whether git, and its command line, take the name for a branch."""
     return is_ref_name(name) and not name.startswith("-") and name != "HEAD"
 
 
@@ -172,7 +173,7 @@ def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None
             "set base_branch to the branch the work should start from",
         )
     commit = _resolve_base(git, ref, base_branch)
-    _check_name_free(git, ref)
+    check_name_free(git, ref.branch)
     return Start(commit, None, base_branch)
 
 
@@ -201,16 +202,16 @@ def _resolve_base(git: Git, ref: WorkspaceRef, base_branch: str) -> str:
     )
 
 
-def _check_name_free(git: Git, ref: WorkspaceRef) -> None:
+def check_name_free(git: Git, branch: str) -> None:
     """Refuse a branch that git cannot store beside an existing one: ``a`` and ``a/b`` exclude each other."""
-    parts = ref.branch.split("/")
+    parts = branch.split("/")
     parents = {"/".join(parts[:length]) for length in range(1, len(parts))}
-    patterns = [f"refs/heads/{name}" for name in (*parents, ref.branch)]
+    patterns = [f"refs/heads/{name}" for name in (*parents, branch)]
     for name in git.run("for-each-ref", "--format=%(refname:lstrip=2)", "--", *patterns).lines():
-        if name in parents or name.startswith(f"{ref.branch}/"):
+        if name in parents or name.startswith(f"{branch}/"):
             raise Terminal(
                 "BranchNameTaken",
-                f"branch {ref.branch!r} cannot be made beside the existing branch {name!r}: choose another name",
+                f"branch {branch!r} cannot be made beside the existing branch {name!r}: choose another name",
             )
 
 
@@ -261,7 +262,7 @@ def _register(
     if registration is not None:
         worktree.mend(repository, ref, registration)
     else:
-        registration = worktree.add(repository, ref, lock_fd)
+        registration = worktree.revive(repository, ref, memory) or worktree.add(repository, ref, lock_fd)
     memory = replace(memory, admin=registration.id)
     record.save(StatePaths.of(ref), memory)
     return memory, registration

@@ -19,6 +19,7 @@ from .worktree import (
     recall,
     registrations,
     same_place,
+    was_pruned,
 )
 
 
@@ -44,7 +45,7 @@ def look(repository: Repository, ref: WorkspaceRef) -> Found:
     ours = recall(repository, ref, memory)
     every = [] if ours is not None else registrations(repository)
     ours = ours or find_ours(every, ref, memory)
-    foreign = _foreign(every, ref, ours)
+    foreign = "" if ours is None and was_pruned(repository, ref, memory) else _foreign(every, ref, ours)
     if foreign:
         return Found(Presence.FOREIGN, foreign, memory, ours)
     if memory is None and ours is None:

@@ -6,6 +6,7 @@ files somebody deleted. Our memory goes last: until then the next pass knows who
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from dataclasses import replace
@@ -20,6 +21,7 @@ from .presence import Found, look
 from .record import Record, StatePaths
 from .refs import InstanceRefs, Move
 from .repository import Repository, locate
+from .restore import staging
 from .safe_files import chown_tree, remove_tree
 from .snapshot import examine, is_uncollected
 from .types import Presence, Unsaved, WorkspaceRef
@@ -76,6 +78,9 @@ def _refuse_unsaved(
 
 def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, paths: StatePaths) -> None:
     """Move the folder out of the way, forget the registration, then empty the folder."""
+    if found.registration is not None:
+        worktree.refuse_moved(ref, found.registration)
+    remove_tree(staging(ref))
     aside = f"{ref.worktree}.removed-{ref.uid[:8]}"
     memory = found.record
     if os.path.isdir(ref.worktree) and not os.path.islink(ref.worktree):
@@ -85,7 +90,7 @@ def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, pa
             if memory is None or not memory.removing:
                 raise Conflict("PathOccupied", f"{aside} is in the way of removing {ref.worktree}: move it away")
             remove_tree(aside)
-        os.rename(ref.worktree, aside)
+        _rename(ref.worktree, aside)
     with folder_lock(repository.git_dir):
         if found.registration is not None:
             worktree.unregister(repository, found.registration)
@@ -95,10 +100,22 @@ def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, pa
         worktree.remove_made(repository, ref, memory.made)
 
 
+def _rename(path: str, aside: str) -> None:
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise Retryable(
+            "RemovalFailed", f"{path} is a mount point and stays as it is: unmount it with 'umount {path}'", delay=10.0
+        ) from error
+
+
 def _hand_over(repository: Repository, ref: WorkspaceRef, found: Found) -> None:
     """Leave folder and registration to the user: not locked in our name, and owned like the repository."""
     if found.registration is None:
         return
+    worktree.refuse_moved(ref, found.registration)
     with folder_lock(repository.git_dir):
         if not os.path.isdir(ref.worktree):
             worktree.unregister(repository, found.registration)

@@ -137,15 +137,28 @@ class _Scan:
                         inner = stack.enter_context(open_directory(entry.name, dir_fd=folder))
                     except (FileNotFoundError, NotADirectoryError):
                         continue  # swapped since it was listed; the next look sees what it is now
+                    except PermissionError as error:
+                        raise self._unreadable(here) from error
                     self._walk(inner, f"{here}/", f"{saved_as}/", depth + 1)
             else:
                 self._note(folder, entry.name, here, saved_as)
 
     def _note(self, folder: int, name: str, path: str, saved_as: str) -> None:
         expected = self._tracked.get(saved_as)
-        entry = _entry(folder, name, path, sha256=self._sha256, expected=expected.oid if expected else None)
+        try:
+            entry = read_entry(folder, name, path, sha256=self._sha256, expected=expected.oid if expected else None)
+        except PermissionError as error:
+            raise self._unreadable(path) from error
         if entry is not None:
             self.found[saved_as] = entry
+
+    def _unreadable(self, path: str) -> Terminal:
+        place = os.path.join(self._worktree, path)
+        return Terminal(
+            "FileUnreadable",
+            f"{place!r} cannot be read by uid {os.geteuid()}, so nobody knows whether it is saved: let it be read with "
+            f"'chmod u+rX', or remove it",
+        )
 
     def _look_for_tracked(self, root: int) -> None:
         """Find tracked files that the walk left out because a rule ignores them."""
@@ -160,6 +173,8 @@ class _Scan:
                 try:
                     for parent in parents:
                         folder = stack.enter_context(open_directory(parent, dir_fd=folder))
+                except PermissionError as error:
+                    raise self._unreadable(path) from error
                 except OSError:
                     continue
                 if folder is not None:
@@ -173,7 +188,7 @@ def _parents(path: str) -> Iterator[str]:
         end = path.find("/", end + 1)
 
 
-def _entry(folder: int, name: str, path: str, *, sha256: bool, expected: str | None) -> Entry | None:
+def read_entry(folder: int, name: str, path: str, *, sha256: bool, expected: str | None) -> Entry | None:
     """Return the file's entry, or ``None`` when it vanished or git could not store it (a socket, a device)."""
     fd = open_regular(name, folder)
     if fd is not None:

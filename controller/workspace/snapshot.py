@@ -137,23 +137,29 @@ def take(ref: WorkspaceRef, message: str) -> str | None:
     with folder_lock(paths.directory):
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         now = refs.read_instance_refs(repository.git, names, ref.branch)
-        found = examine(repository, ref, memory, now)
-        if found.clean or found.snapshot is not None:
-            return found.snapshot
-        commit = _import(repository, ref, names, found, message)
-        time = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        refs.force(
-            repository.git,
-            [Move(f"{names.snapshots}{time}-{commit[:12]}", commit, None), Move(names.pending, None, commit)],
-        )
-        logger.info("uncommitted work was saved", extra={"cco_instance": ref.instance, "cco_commit": commit})
-        return commit
+        return save(repository, ref, examine(repository, ref, memory, now), message)
+
+
+def save(repository: Repository, ref: WorkspaceRef, found: Findings, message: str) -> str | None:
+    """Save what was found, for a caller who holds the instance's lock; returns as :func:`take`."""
+    if found.clean or found.snapshot is not None:
+        return found.snapshot
+    names = RefNames(ref.instance, ref.uid, ref.attempt)
+    commit = _import(repository, ref, names, found, message)
+    time = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    refs.force(
+        repository.git,
+        [Move(f"{names.snapshots}{time}-{commit[:12]}", commit, None), Move(names.pending, None, commit)],
+    )
+    logger.info("uncommitted work was saved", extra={"cco_instance": ref.instance, "cco_commit": commit})
+    return commit
 
 
 def _import(repository: Repository, ref: WorkspaceRef, names: RefNames, found: Findings, message: str) -> str:
     """Write the snapshot's commit with ``git fast-import`` to the pending ref and return it."""
     changed = {path: entry for path, entry in found.files.items() if found.saved.get(path) != entry}
-    text = f"{message.strip()}\n\nInstance: {ref.instance}\nUid: {ref.uid}\nAttempt: {ref.attempt}\n".encode()
+    facts = f"Instance: {ref.instance}\nUid: {ref.uid}\nAttempt: {ref.attempt}\nBranch: {ref.branch}\n"
+    text = f"{message.strip()}\n\n{facts}".encode(errors="surrogateescape")
     arguments = ("--quiet", "--force", "--done", "--date-format=now")
     git = repository.git.with_env(_ANY_NAME)
     with git.feed("fast-import", *arguments) as (sink, answers), open_directory(ref.worktree) as root:

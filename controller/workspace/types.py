@@ -8,6 +8,7 @@ the second to the first; the agent can reach nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -112,6 +113,126 @@ class RepositoryState:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SavedWork:
+    """One snapshot, as its ref and its commit tell.
+
+    Attributes:
+        id: last part of its ref, ``TIME-COMMIT``; unique among the snapshots of one instance name.
+        instance: the name of the instance whose work it is; the instance may be gone.
+        uid: which instance of that name; ``None`` in a snapshot that somebody else made.
+        base: the commit the files stood on; ``None`` when there was none.
+        branch: the instance's branch, where the snapshot tells it.
+        files: how many files differ from ``base``.
+    """
+
+    id: str
+    instance: str
+    uid: str | None
+    taken_at: datetime
+    commit: str
+    base: str | None
+    branch: str | None
+    message: str
+    files: int
+
+
+class ChangeKind(StrEnum):
+    """What happened to a file between the commit a snapshot stands on and the snapshot."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    RENAMED = "renamed"
+    RETYPED = "retyped"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedChange:
+    """One file of a snapshot that differs.
+
+    Attributes:
+        path: for people: bytes that are no UTF-8 are written as escapes.
+        old_path: the former name of a renamed file.
+        insertions: lines added; ``None`` for a binary file, as are ``deletions``.
+    """
+
+    kind: ChangeKind
+    path: str
+    old_path: str | None = None
+    insertions: int | None = None
+    deletions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDetail:
+    """A snapshot with what is in it.
+
+    Attributes:
+        changes: the files that differ, by path; at most :data:`MAX_CHANGES` of them.
+        insertions: lines added in all files, as are ``deletions``.
+        diff: the difference as text, if it was asked for.
+        diff_cut: the difference is longer than what is told.
+    """
+
+    work: SavedWork
+    text: str
+    changes: tuple[SavedChange, ...]
+    insertions: int
+    deletions: int
+    diff: str | None = None
+    diff_cut: bool = False
+
+
+MAX_CHANGES = 1000
+MAX_DIFF = 256 << 10
+"""Bytes of a difference that are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToBranch:
+    """Restore as the tip of a new branch; ``None`` = ``restore/NAME-TIME``."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToFolder:
+    """Restore into a new worktree at an absolute path, on no branch, with the work uncommitted as it was."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToWorkspace:
+    """Restore into the worktree of an instance in which nobody works at the moment; the caller sees to that."""
+
+    ref: WorkspaceRef
+
+
+RestoreTarget = ToBranch | ToFolder | ToWorkspace
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of a snapshot that was restored.
+
+    Attributes:
+        branch: the new branch, if one was made.
+        path: the folder that has the files now, if there is one.
+        files: how many files were written or removed; 0 when all were as in the snapshot already.
+        previous: the snapshot of what was uncommitted in the worktree before; ``None`` when nothing was.
+        skipped: paths that cannot be restored by files: submodules.
+    """
+
+    commit: str
+    branch: str | None = None
+    path: str | None = None
+    files: int = 0
+    previous: str | None = None
+    skipped: tuple[str, ...] = ()
+
+
 class Workspaces(Protocol):
     """Every verb is idempotent and safe to repeat after a crash at any point.
 
@@ -160,3 +281,36 @@ class Workspaces(Protocol):
 
     def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
         """Return what the workload has to see: worktree, private git directory, the objects read-only."""
+
+    def snapshots(self, repository: str, *, instance: str | None = None) -> tuple[SavedWork, ...]:
+        """Return all snapshots in a repository, oldest first, also those of instances that are gone."""
+
+    def show_snapshot(
+        self, repository: str, identity: str, *, instance: str | None = None, diff: bool = False
+    ) -> SavedDetail:
+        """Return the snapshot of that id with the files that differ; ``diff`` adds the difference as text, cut.
+
+        Raises:
+            NotFound: ``SnapshotNotFound``.
+            Terminal: ``SnapshotAmbiguous``: several instances have one of that id; name the instance.
+        """
+
+    def restore_snapshot(
+        self,
+        repository: str,
+        identity: str,
+        target: RestoreTarget,
+        *,
+        instance: str | None = None,
+    ) -> Restored:
+        """Bring a snapshot's files back; nothing that exists is overwritten, and the snapshot stays.
+
+        In a living worktree a file is written only where the one there is what the snapshot stood on; what is
+        uncommitted there is saved first. Repeating it after a crash goes on where it stopped.
+
+        Raises:
+            NotFound: ``SnapshotNotFound``.
+            Terminal: ``BranchExists``, ``BranchNameTaken``, ``InvalidBranch``, ``PathOccupied``, ``InvalidPath``,
+                ``PermissionDenied``, ``WorktreeNotReady``, ``RestoreConflict`` (nothing was changed).
+            Retryable: ``WorktreeChanging``.
+        """

@@ -15,12 +15,25 @@ from pathlib import Path
 from controller.errors import Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Mount
 
-from . import collect, creation, private, removal, repository, snapshot
+from . import collect, creation, private, removal, repository, restore, saved, snapshot
 from .git import Git
 from .names import RefNames
 from .presence import look
 from .refs import InstanceRefs, count_between, is_ancestor, read_instance_refs
-from .types import Collected, Presence, RepositoryState, Unsaved, WorkspaceRef, WorkspaceState
+from .types import (
+    Collected,
+    Presence,
+    RepositoryState,
+    Restored,
+    RestoreTarget,
+    SavedDetail,
+    SavedWork,
+    ToFolder,
+    ToWorkspace,
+    Unsaved,
+    WorkspaceRef,
+    WorkspaceState,
+)
 from .worktree import is_readable
 
 
@@ -74,6 +87,34 @@ class GitWorkspaces:
         with _explained():
             self._check(ref)
             return private.mounts(repository.locate(ref.repository), ref)
+
+    def snapshots(self, repository: str, *, instance: str | None = None) -> tuple[SavedWork, ...]:
+        """Return all snapshots in a repository."""
+        with _explained():
+            return saved.list_saved(repository, instance)
+
+    def show_snapshot(
+        self, repository: str, identity: str, *, instance: str | None = None, diff: bool = False
+    ) -> SavedDetail:
+        """Return one snapshot with its files."""
+        with _explained():
+            return saved.show_saved(repository, identity, instance, diff=diff)
+
+    def restore_snapshot(
+        self,
+        repository: str,
+        identity: str,
+        target: RestoreTarget,
+        *,
+        instance: str | None = None,
+    ) -> Restored:
+        """Bring a snapshot's files back."""
+        with _explained(acting=True):
+            if isinstance(target, ToWorkspace):
+                self._check(target.ref)
+            if isinstance(target, ToFolder) and Path(os.path.realpath(target.path)).is_relative_to(self._state_dir):
+                raise Terminal("InvalidPath", f"path {target.path!r} lies in {self._state_dir}: take another folder")
+            return restore.restore(repository, identity, instance, target)
 
     def _inspect(self, ref: WorkspaceRef, *, deep: bool) -> WorkspaceState:
         self._check(ref)

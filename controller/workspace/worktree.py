@@ -165,12 +165,7 @@ def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) 
 
     The caller holds the repository's lock. Nothing that has content is changed.
     """
-    if registration.worktree is not None and not same_place(registration.worktree, ref.worktree):
-        raise Conflict(
-            "WorktreeMoved",
-            f"the worktree of instance {ref.instance!r} was moved to {registration.worktree!r}: move it back with "
-            f"'git worktree move -f -f {registration.worktree} {ref.worktree}'",
-        )
+    refuse_moved(ref, registration, wherever=True)
     make_directories(ref.worktree, repository.owner)
     worktree = os.path.realpath(ref.worktree)
     expected = {
@@ -183,6 +178,44 @@ def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) 
     for path, line in expected.items():
         if not os.path.lexists(path) or (os.path.isfile(path) and not _is_written(path)):
             write_file(path, f"{line}\n".encode(errors="surrogateescape"), mode=0o644, owner=repository.owner)
+
+
+def refuse_moved(ref: WorkspaceRef, registration: Registration, *, wherever: bool = False) -> None:
+    """Raise Conflict ``WorktreeMoved`` when the worktree stands elsewhere now, with whatever is in it.
+
+    With ``wherever`` also when it is not to be found where it was moved to.
+    """
+    place = registration.worktree
+    if place is None or same_place(place, ref.worktree) or not (wherever or os.path.lexists(place)):
+        return
+    raise Conflict(
+        "WorktreeMoved",
+        f"the worktree of instance {ref.instance!r} was moved to {place!r}: move it back with "
+        f"'git worktree move -f -f {place} {ref.worktree}'",
+    )
+
+
+def was_pruned(repository: Repository, ref: WorkspaceRef, record: Record | None) -> bool:
+    """Tell whether the folder is the worktree we made, and only the repository has forgotten it.
+
+    Its ``.git`` still names the administrative folder that our memory names, and that is gone (or empty: we were
+    killed while making it again).
+    """
+    if record is None or record.admin is None or os.path.islink(ref.worktree) or not os.path.isdir(ref.worktree):
+        return False
+    admin = os.path.join(repository.worktrees, record.admin)
+    return is_unused(admin) and points_to(ref.worktree, admin) is True
+
+
+def revive(repository: Repository, ref: WorkspaceRef, record: Record) -> Registration | None:
+    """Register a worktree again that was pruned; ``None`` for one that was not. The caller holds the lock."""
+    if record.admin is None or not was_pruned(repository, ref, record):
+        return None
+    admin = os.path.join(repository.worktrees, record.admin)
+    make_directories(admin, repository.owner)
+    registration = Registration(admin, None, None, None)
+    mend(repository, ref, registration)
+    return registration
 
 
 def is_empty(worktree: str) -> bool:
@@ -234,6 +267,8 @@ def follow(repository: Repository, ref: WorkspaceRef, admin: str) -> bool:
 def unregister(repository: Repository, registration: Registration) -> None:
     """Remove one registration of ours whose files are gone."""
     path = registration.worktree
+    if path is not None and os.path.lexists(path):  # git would remove what is there
+        raise Conflict("PathOccupied", f"{path} is there again and stays as it is: move it away")
     if (
         path is not None
         and registration.head is not None

@@ -11,8 +11,17 @@ from typing import Protocol
 
 import pytest
 
-from controller.errors import Conflict, Retryable, Terminal
-from controller.workspace.types import Presence, Unsaved, WorkspaceRef, Workspaces
+from controller.errors import Conflict, NotFound, Retryable, Terminal
+from controller.workspace.types import (
+    Presence,
+    SavedWork,
+    ToBranch,
+    ToFolder,
+    ToWorkspace,
+    Unsaved,
+    WorkspaceRef,
+    Workspaces,
+)
 
 
 class World(Protocol):
@@ -30,6 +39,12 @@ class World(Protocol):
 
     def agent_edits(self, ref: WorkspaceRef, text: str) -> None:
         """Let the agent change a file without committing."""
+
+    def text(self, ref: WorkspaceRef) -> str:
+        """Return the content of the file that the agent changes."""
+
+    def free_folder(self) -> str:
+        """Return a path where nothing is and a folder can be made."""
 
     def occupy(self, ref: WorkspaceRef) -> None:
         """Let something foreign stand where the worktree would be."""
@@ -149,3 +164,71 @@ class WorkspacesContract:
         with pytest.raises(Terminal) as caught:
             world.workspaces.inspect_repository("/nowhere/at/all")
         assert caught.value.reason == "RepositoryNotFound"
+
+    def test_snapshots_are_found_when_their_instance_is_gone(self, world: World) -> None:
+        ref = world.ref()
+        assert world.workspaces.snapshots(ref.repository) == ()
+        first, second = _saved(world, ref, "one"), _saved(world, ref, "two")
+        world.workspaces.remove(ref)
+        assert world.workspaces.snapshots(ref.repository) == (first, second)
+        assert world.workspaces.snapshots(ref.repository, instance=ref.instance) == (first, second)
+        assert world.workspaces.snapshots(ref.repository, instance="other") == ()
+        assert (first.instance, first.uid, first.branch, first.files) == (ref.instance, ref.uid, ref.branch, 1)
+        assert first.message == "Save it"
+        assert first.taken_at < second.taken_at
+
+    def test_one_snapshot_is_shown(self, world: World) -> None:
+        ref = world.ref()
+        work = _saved(world, ref, "one")
+        detail = world.workspaces.show_snapshot(ref.repository, work.id)
+        assert (detail.work, detail.diff, [change.path for change in detail.changes]) == (work, None, ["README.md"])
+        assert detail.text.startswith("Save it")
+        assert "+one" in (world.workspaces.show_snapshot(ref.repository, work.id, diff=True).diff or "")
+        for identity, instance in (("nothing", None), (work.id, "other")):
+            with pytest.raises(NotFound) as caught:
+                world.workspaces.show_snapshot(ref.repository, identity, instance=instance)
+            assert caught.value.reason == "SnapshotNotFound"
+
+    def test_a_snapshot_is_restored_to_a_new_branch_once(self, world: World) -> None:
+        ref = world.ref()
+        work = _saved(world, ref, "one")
+        done = world.workspaces.restore_snapshot(ref.repository, work.id, ToBranch())
+        assert (done.commit, done.branch) == (work.commit, f"restore/web-{work.taken_at:%Y%m%dT%H%M%SZ}")
+        with pytest.raises(Terminal) as caught:
+            world.workspaces.restore_snapshot(ref.repository, work.id, ToBranch())
+        assert caught.value.reason == "BranchExists"
+
+    def test_a_snapshot_is_restored_to_a_new_folder_once(self, world: World) -> None:
+        ref = world.ref()
+        work = _saved(world, ref, "one")
+        target = ToFolder(world.free_folder())
+        done = world.workspaces.restore_snapshot(ref.repository, work.id, target)
+        assert (done.path, done.files) == (target.path, 1)
+        with pytest.raises(Conflict) as caught:
+            world.workspaces.restore_snapshot(ref.repository, work.id, target)
+        assert caught.value.reason == "PathOccupied"
+
+    def test_a_snapshot_is_restored_to_a_worktree_without_a_loss(self, world: World) -> None:
+        ref = world.ref()
+        work = _saved(world, ref, "one")
+        world.workspaces.remove(ref)
+        with pytest.raises(Terminal) as caught:
+            world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref))
+        assert caught.value.reason == "WorktreeNotReady"
+        world.workspaces.create(ref)
+        assert world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref)).files == 1
+        assert world.text(ref) == "one"
+        assert world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref)).files == 0
+        world.agent_edits(ref, "two")
+        with pytest.raises(Terminal) as caught:
+            world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref))
+        assert caught.value.reason == "RestoreConflict"
+        assert world.text(ref) == "two"
+
+
+def _saved(world: World, ref: WorkspaceRef, text: str) -> SavedWork:
+    """Let the agent change a file and save that."""
+    world.workspaces.create(ref)
+    world.agent_edits(ref, text)
+    assert world.workspaces.snapshot(ref, message="Save it") is not None
+    return world.workspaces.snapshots(ref.repository)[-1]

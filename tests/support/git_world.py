@@ -96,6 +96,10 @@ class GitWorld:
         """Run git as the repository's owner, as a person does."""
         return self._run(("git", *args), cwd or self.repository, self.owner, check=check)
 
+    def user_input(self, text: str, *args: str) -> str:
+        """Run git as the repository's owner with something to read."""
+        return self._run(("git", *args), self.repository, self.owner, text=text)
+
     def agent(self, ref: WorkspaceRef, *args: str, check: bool = True) -> str:
         """Run git as the agent does in its container."""
         command = ("git", f"--git-dir={ref.private}", f"--work-tree={ref.worktree}", *args)
@@ -165,6 +169,7 @@ class GitWorld:
         uid: int,
         *,
         check: bool = True,
+        text: str = "",
     ) -> str:
         drop = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups") if os.geteuid() == 0 != uid else ()
         done = subprocess.run(
@@ -174,7 +179,7 @@ class GitWorld:
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
-            stdin=subprocess.DEVNULL,
+            input=text,
             timeout=60,
             check=False,
         )

@@ -30,6 +30,12 @@ class RealWorld:
     def agent_edits(self, ref: WorkspaceRef, text: str) -> None:
         self._world.agent_writes(ref, "README.md", text)
 
+    def text(self, ref: WorkspaceRef) -> str:
+        return (Path(ref.worktree) / "README.md").read_text()
+
+    def free_folder(self) -> str:
+        return str(self._world.base / "restored")
+
     def occupy(self, ref: WorkspaceRef) -> None:
         self._world.write(Path(ref.worktree) / "mine.txt", "x", self._world.owner)
 
@@ -59,6 +65,12 @@ class FakeWorld:
 
     def agent_edits(self, ref: WorkspaceRef, text: str) -> None:
         self._git.worktrees[ref.worktree].dirty = text
+
+    def text(self, ref: WorkspaceRef) -> str:
+        return self._git.worktrees[ref.worktree].dirty
+
+    def free_folder(self) -> str:
+        return "/restored"
 
     def occupy(self, ref: WorkspaceRef) -> None:
         self._git.worktrees[ref.worktree] = FakeWorktree("somebody", ref.branch)
