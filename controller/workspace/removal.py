@@ -29,7 +29,7 @@ from .types import Presence, Unsaved, WorkspaceRef
 logger = logging.getLogger(__name__)
 
 
-def remove(ref: WorkspaceRef, *, keep_worktree: bool) -> None:
+def remove(ref: WorkspaceRef, *, keep_worktree: bool, or_lose: bool = False) -> None:
     """Remove the workspace; see :meth:`~controller.workspace.types.Workspaces.remove`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
@@ -42,7 +42,8 @@ def remove(ref: WorkspaceRef, *, keep_worktree: bool) -> None:
             return
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         now = refs.read_instance_refs(repository.git, names, ref.branch)
-        _refuse_unsaved(repository, ref, found.record, now, keep_worktree=keep_worktree)
+        if not or_lose:
+            _refuse_unsaved(repository, ref, found.record, now, keep_worktree=keep_worktree)
         memory = found.record
         if keep_worktree:
             _hand_over(repository, ref, found)

@@ -271,12 +271,13 @@ class Workspaces(Protocol):
         save. Index, worktree and branch are not touched. Work inside declared submodules is not saved.
         """
 
-    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False, or_lose: bool = False) -> None:
         """Remove worktree folder, registration and private git directory; branch and snapshots stay.
 
         With ``keep_worktree`` folder and registration stay as well and belong to the user from then on.
 
         Checks by itself, immediately before, that nothing unsaved is there; raises Retryable ``UnsavedWork`` if so.
+        With ``or_lose`` it does not: the owner gave up, by name, what cannot be saved.
         """
 
     def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:

@@ -76,11 +76,11 @@ class GitWorkspaces:
             self._check(ref)
             return snapshot.take(ref, message)
 
-    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False, or_lose: bool = False) -> None:
         """Remove the workspace, or all of it but the worktree."""
         with _explained(acting=True):
             self._check(ref)
-            removal.remove(ref, keep_worktree=keep_worktree)
+            removal.remove(ref, keep_worktree=keep_worktree, or_lose=or_lose)
 
     def mounts(self, ref: WorkspaceRef) -> tuple[Mount, ...]:
         """Return what the workload has to see."""

@@ -217,13 +217,13 @@ class FakeWorkspaces:
                 return work, dirty
         raise NotFound("SnapshotNotFound", f"{repository} has no snapshot {identity!r}")
 
-    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False) -> None:
+    def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False, or_lose: bool = False) -> None:
         with self.git.call("remove"):
             self.git.check_ours("remove", ref)
             worktree = self.git.worktrees.get(ref.worktree)
             if worktree is None:
                 return
-            if worktree.dirty and worktree.dirty not in self.git.snapshots:
+            if worktree.dirty and worktree.dirty not in self.git.snapshots and not or_lose:
                 raise Retryable("UnsavedWork", f"{ref.worktree} holds work that is saved nowhere")
             del self.git.worktrees[ref.worktree]
             if keep_worktree:
