@@ -27,7 +27,7 @@ from .controller_link import ControllerLink
 from .gate import Gate
 from .hub import Hub
 from .reference import reference_page
-from .routes import doctor, documented, instance_parts, instances, orphans, repositories, system
+from .routes import doctor, documented, instance_parts, instances, orphans, repositories, snapshots, system
 
 DESCRIPTION = (
     "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
@@ -39,6 +39,7 @@ ROUTERS = (
     repositories.router,
     doctor.router,
     orphans.router,
+    snapshots.router,
     system.router,
     system.door,
 )

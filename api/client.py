@@ -27,6 +27,7 @@ from controller.errors import Terminal
 from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
 from controller.resources.check import Diagnosis, RecentLogs, Repairs
 from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
+from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 from controller.settings import Settings
 
 from .transport import ApiError, ClientError, ServerUnavailable, Transport
@@ -156,9 +157,13 @@ class Client:
         """Change some fields (a JSON merge patch on ``spec`` and ``metadata.labels``)."""
         return parse_instance(self._patch("instances", name, patch, resource_version))
 
-    def delete_instance(self, name: str, uid: str | None = None) -> Instance:
-        """Ask for its deletion and return it as it is now; it disappears when its work is safe."""
-        return parse_instance(self._transport.json("DELETE", _path("instances", name), params={"uid": uid}))
+    def delete_instance(self, name: str, uid: str | None = None, *, discard_work: bool = False) -> Instance:
+        """Ask for its deletion and return it as it is now; it disappears when its work is safe.
+
+        ``discard_work`` lets it disappear although some of its work cannot be saved.
+        """
+        params = {"uid": uid, "discard_work": name if discard_work else None}
+        return parse_instance(self._transport.json("DELETE", _path("instances", name), params=params))
 
     def instance_plan(self, name: str) -> Plan:
         """Return what the controller would do next, and why."""
@@ -291,6 +296,41 @@ class Client:
         body = SweepRequest(ids=tuple(ids)).model_dump(mode="json")
         answer = self._transport.json("POST", "/api/orphans/sweep", body=body, patience=_HOUSEKEEPING_SECONDS)
         return SweepReport.model_validate(answer)
+
+    def list_snapshots(self, repository: str | None = None, instance: str | None = None) -> SnapshotList:
+        """Return saved uncommitted work, oldest first, also of instances that are gone."""
+        params = {"repository": repository, "instance": instance}
+        answer = self._transport.json("GET", "/api/snapshots", params=params, patience=_HOUSEKEEPING_SECONDS)
+        return SnapshotList.model_validate(answer)
+
+    def get_snapshot(
+        self,
+        repository: str,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        instance: str | None = None,
+        diff: bool = False,
+    ) -> SnapshotDetail:
+        """Return one with the files that differ; ``instance`` tells two of the same id apart."""
+        params = {"instance": instance, "diff": "true" if diff else None}
+        path = _path("snapshots", repository, id)
+        answer = self._transport.json("GET", path, params=params, patience=_HOUSEKEEPING_SECONDS)
+        return SnapshotDetail.model_validate(answer)
+
+    def restore_snapshot(
+        self,
+        repository: str,
+        id: str,  # noqa: A002 - the field's name
+        request: RestoreRequest,
+        *,
+        instance: str | None = None,
+    ) -> SnapshotRestored:
+        """Bring one back to a new branch, a new folder or an instance that rests; never over anything."""
+        path = _path("snapshots", repository, id, "restore")
+        body = request.model_dump(mode="json", exclude_none=True)
+        params = {"instance": instance}
+        answer = self._transport.json("POST", path, params=params, body=body, patience=_HOUSEKEEPING_SECONDS)
+        return SnapshotRestored.model_validate(answer)
 
     # -- steps --------------------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ValidationError
 
 from controller.errors import Unavailable
 from controller.resources.check import CheckStatus, Diagnosis, Repairs
 from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
+from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 
 from .problems import Refused
 from .wire import Attach, EngineAnswer, PartHealth, Plan, Problem
@@ -104,6 +105,27 @@ class ControllerLink:
         """Let the controller remove orphans, and return what became of each."""
         return self.ask("POST", "/orphans/sweep", SweepReport, body=request, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
 
+    def snapshots(self, repository: str | None, instance: str | None) -> SnapshotList:
+        """Return the snapshots of one or all repositories, one or all instances."""
+        query = _query(repository=repository, instance=instance)
+        return self.ask("GET", f"/snapshots{query}", SnapshotList, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
+
+    def snapshot(self, repository: str, id: str, instance: str | None, *, diff: bool) -> SnapshotDetail:  # noqa: A002 - the field's name
+        """Return one snapshot with its files."""
+        target = f"/snapshots/{repository}/{quote(id, safe='')}{_query(instance=instance, diff='1' if diff else None)}"
+        return self.ask("GET", target, SnapshotDetail, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
+
+    def restore_snapshot(
+        self,
+        repository: str,
+        id: str,  # noqa: A002 - the field's name
+        instance: str | None,
+        request: RestoreRequest,
+    ) -> SnapshotRestored:
+        """Let the controller bring a snapshot back."""
+        target = f"/snapshots/{repository}/{quote(id, safe='')}/restore{_query(instance=instance)}"
+        return self.ask("POST", target, SnapshotRestored, body=request, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
+
     def ask(
         self,
         method: str,
@@ -154,6 +176,11 @@ class ControllerLink:
             raise _not_understood() from error
         passed = status if status in _PASSED_ON else HTTPStatus.BAD_GATEWAY
         raise Refused(passed, problem.reason, problem.detail)
+
+
+def _query(**values: str | None) -> str:
+    given = {key: value for key, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""
 
 
 class _Connection(http.client.HTTPConnection):

@@ -32,6 +32,7 @@ from .reconcile.brake import FleetBrake
 from .reconcile.disk import DiskWatch
 from .reconcile.execute import Executor
 from .reconcile.loop import Controller, Request
+from .reconcile.observed import work_out
 from .reconcile.pacing import StartTurns, default_turns
 from .reconcile.plan import plan
 from .reconcile.reconciler import InstanceReconciler
@@ -48,6 +49,7 @@ from .streams import StreamServer
 from .streams.checks import CheckStreams
 from .streams.instances import InstanceStreams
 from .streams.orphans import OrphanStreams
+from .streams.snapshots import SnapshotStreams
 from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
@@ -157,6 +159,15 @@ class Application:
             credentials=credentials.read,
             heard=self._links.all_heard,
         )
+        snapshots = SnapshotStreams(
+            repositories=store.repositories,
+            instances=store.instances,
+            workspaces=workspaces,
+            runtimes=runtimes,
+            events=store.events,
+            place=lambda instance, of: work_out(instance, of, settings, attempt=instance.status.attempt).ref,
+            root=settings.root,
+        )
         orphans = assemble(settings, store, runtimes, workspaces, _now)
         self._orphans = orphans.timer
         self._server = StreamServer(
@@ -165,6 +176,7 @@ class Application:
                 *InstanceStreams(store.instances.get, preview, runtimes).routes(),
                 *CheckStreams(doctor).routes(),
                 *OrphanStreams(orphans.survey, orphans.sweeper).routes(),
+                *snapshots.routes(),
             ],
         )
 
