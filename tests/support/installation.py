@@ -21,18 +21,24 @@ from api.controller_link import ControllerLink
 from api.serving import Server
 from api.tokens import load_or_create_token
 from controller.errors import Unavailable
+from controller.orphans.assembly import assemble
 from controller.reconcile.actions import Plan
 from controller.reconcile.loop import Request
+from controller.reconcile.observed import work_out
 from controller.reconcile.plan import plan
 from controller.resources import Instance
-from controller.runtime.choice import only
+from controller.runtime.choice import Runtimes, only
 from controller.settings import Settings
 from controller.store import Store
 from controller.streams import StreamServer
 from controller.streams.instances import InstanceStreams
+from controller.streams.orphans import OrphanStreams
+from controller.streams.snapshots import SnapshotStreams
 
+from .fake_disk import FakeDisk
 from .fake_runtime import FakeRuntime
-from .world import World
+from .fake_workspaces import FakeWorkspaces
+from .world import START, World
 
 LONGEST_SECONDS = 20.0
 PASSES = 30
@@ -57,14 +63,36 @@ class Installation:
         app = create_app(self.store, self.settings, load_or_create_token(self.settings), self._link)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = Server(config, app.state.hub)
-        streams = InstanceStreams(
-            self.store.instances.get, self._preview, only(FakeRuntime(self.world.engine))
-        ).routes()
+        runtimes = only(FakeRuntime(self.world.engine))
+        streams = [
+            *InstanceStreams(self.store.instances.get, self._preview, runtimes).routes(),
+            *self._orphan_streams(runtimes).routes(),
+            *self._snapshot_streams(runtimes).routes(),
+        ]
         self._streams: StreamServer | None = StreamServer(self.settings.controller_socket, streams)
         self._threads = [
             threading.Thread(target=self._serve, name="api"),
             threading.Thread(target=self._reconcile, name="loop"),
         ]
+
+    def _orphan_streams(self, runtimes: Runtimes) -> OrphanStreams:
+        """Return what answers about orphans; everything on the fake disk is as old as the world."""
+        settings = self.settings.model_copy(update={"network": FakeRuntime().network})
+        workspaces, disk = FakeWorkspaces(self.world.git), FakeDisk(self.world.git, lambda: START)
+        parts = assemble(settings, self.store, runtimes, workspaces, lambda: datetime.now(UTC), disk)
+        return OrphanStreams(parts.survey, parts.sweeper)
+
+    def _snapshot_streams(self, runtimes: Runtimes) -> SnapshotStreams:
+        """Return what answers about snapshots."""
+        return SnapshotStreams(
+            repositories=self.store.repositories,
+            instances=self.store.instances,
+            workspaces=FakeWorkspaces(self.world.git),
+            runtimes=runtimes,
+            events=self.store.events,
+            place=lambda instance, of: work_out(instance, of, self.settings, attempt=instance.status.attempt).ref,
+            root=None,
+        )
 
     @property
     def resting(self) -> bool:
