@@ -7,12 +7,14 @@ Requests pass the API's gate first (host, origin, login), whoever answers them: 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -50,14 +52,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(**flags)
         configure_logging(settings.log_level)
-        for name in NOISY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        quieten_libraries()
         run(settings)
         gc.freeze()  # everything is closed; collecting what is left takes longer than stopping did
     except CcoError as error:
         print(f"server: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201 - the entry point's own words
         return 1
     return 0
+
+
+def quieten_libraries() -> None:
+    """Let the libraries say at WARNING and above what they have to say."""
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def run(settings: Settings) -> None:
@@ -67,17 +74,28 @@ def run(settings: Settings) -> None:
         CcoError: something it cannot start without is missing; the message says the way out.
     """
     drop_privileges(settings.state_dir)
+    with prepared(settings) as (server, listener):
+        # uvicorn stops at a signal and raises it again afterwards, for whoever handled it before: nobody needs to.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        logger.info("server started", extra={"cco_address": address(settings)})
+        server.run(sockets=[listener])
+        logger.info("server stopped")
+
+
+@contextlib.contextmanager
+def prepared(settings: Settings) -> Iterator[tuple[Server, socket.socket]]:
+    """Open what is served and yield a server that is ready to run, with its socket.
+
+    Raises:
+        CcoError: something it cannot start without is missing; the message says the way out.
+    """
     token = load_or_create_token(settings)
     controller = ControllerLink(settings.controller_socket)
     with Store.open(settings.database) as store, own_client(settings, token) as client:
         server = compose(create_app(store, settings, token, controller, public={ASSETS}), client, settings)
-        # uvicorn stops at a signal and raises it again afterwards, for whoever handled it before: nobody needs to.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
         with listen(settings) as listener:
-            logger.info("server started", extra={"cco_address": _url(settings)})
-            server.run(sockets=[listener])
-        logger.info("server stopped")
+            yield server, listener
 
 
 def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
@@ -98,7 +116,7 @@ def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
 
 def own_client(settings: Settings, token: str) -> Client:
     """Return the client the dashboard uses: for this very server, whatever ``CCO_SERVER`` names."""
-    return Client(_url(settings), token, transport=OwnServer(settings.allowed_hosts))
+    return Client(address(settings), token, transport=OwnServer(settings.allowed_hosts))
 
 
 class OwnServer(httpx.BaseTransport):
@@ -167,7 +185,8 @@ def drop_privileges(state_dir: Path) -> None:
     logger.info("privileges dropped", extra={"cco_uid": owner.st_uid, "cco_gid": owner.st_gid})
 
 
-def _url(settings: Settings) -> str:
+def address(settings: Settings) -> str:
+    """Return the server's own address, for somebody on this machine."""
     host = settings.host.strip("[]")
     host = _ANY.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

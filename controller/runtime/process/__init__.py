@@ -10,10 +10,15 @@ It does **not** isolate: an instance can do what its user can. See ``docs/proces
     launch.py       what the shim is told, and how its child becomes the agent: user, limits, environment
     cgroups.py      limits in a cgroup of the workload's own, version 1 or 2, where that can be written
     processes.py    the kernel's view: who is who although pids come again, who belongs to whom, signals
+    environment.py  what a workload is made of on this machine, and the ways to it
     programs.py     Claude Code, tmux, git and the agent on this machine, and Claude's hooks
+    access.py       who may pass which folder
     homes.py        HOME folders, which outlive workloads
     events.py       inotify on the folder of records
-    streams.py      commands, terminals and logs
+    streams.py      commands and terminals beside a workload
+    logs.py         what a workload printed, bounded
+    belongings.py   everything an installation has here, and the removal of one piece of it
+    refusals.py     what cannot be done, in words
 
 ``ProcessRuntime`` is not imported here: every shim would carry it in its memory.
 """

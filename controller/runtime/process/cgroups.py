@@ -134,13 +134,19 @@ def make(name: str, limits: Limits, hierarchies: list[Hierarchy] | None = None) 
 
 
 def _make_one(folder: Path, controller: str, limits: Limits) -> Path:
-    folder.mkdir(exist_ok=True)
+    _make_folder(folder)
     try:
         _WRITERS.get(controller, _no_limits)(folder, limits)
     except OSError:
         folder.rmdir()
         raise
     return folder
+
+
+def _make_folder(folder: Path) -> None:
+    """Make one that the agent, another user perhaps, can read: it reports what the workload uses."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
 
 
 def _make_unified(name: str, limits: Limits, hierarchy: Hierarchy) -> Cgroup:
@@ -151,7 +157,7 @@ def _make_unified(name: str, limits: Limits, hierarchy: Hierarchy) -> Cgroup:
             handed_on = _hand_on(place)
             if handed_on & set(_LIMITED):
                 folder = place / name
-                folder.mkdir(exist_ok=True)
+                _make_folder(folder)
                 _write_unified(folder, limits)
                 missing = {
                     _LIMITED[each]: "this controller is not handed on to us"

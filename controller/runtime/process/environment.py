@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
-import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -21,8 +19,9 @@ from pathlib import Path
 from controller.errors import Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Limits, WorkloadSpec
 
+from .access import closed_folder, let_pass
 from .launch import MARK, Order, base_environment
-from .programs import Programs, agent_argv, find_programs, write_settings
+from .programs import agent_argv, find_programs, write_settings
 from .records import Record, now
 
 RUN_TARGET = "/run/cco"
@@ -61,10 +60,7 @@ class Environment:
         if image != self.image:
             message = f"image: runtime 'process' uses the programs of this machine, not {image!r}: remove spec.image"
             raise Terminal("ImageNotFound", message)
-        return f"sha256:{'0' * 64}" if self.command else self._programs().identity()
-
-    def _programs(self) -> Programs:
-        return find_programs(self.claude)
+        return f"sha256:{'0' * 64}" if self.command else find_programs(self.claude).identity()
 
     def record(self, spec: WorkloadSpec, name: str, installation: str, image_id: str) -> Record:
         """Return what is written down of a new workload."""
@@ -121,7 +117,7 @@ class Environment:
         scratch = scratch_root(user) / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
         argv = list(self.command)
         if not argv:
-            programs = self._programs()
+            programs = find_programs(self.claude, user)
             settings = home / "settings.json"
             try:
                 write_settings(programs, settings)
@@ -156,9 +152,7 @@ class Environment:
             folder = Path(target)
             while folder.is_relative_to(self.state_dir):
                 with contextlib.suppress(OSError):
-                    seen = folder.lstat()
-                    if stat.S_ISDIR(seen.st_mode) and seen.st_uid == 0 and not seen.st_mode & stat.S_IXOTH:
-                        folder.chmod(stat.S_IMODE(seen.st_mode) | stat.S_IXOTH)
+                    let_pass(folder)
                 folder = folder.parent
 
     def check_ways(self, record: Record, home: Path) -> None:
@@ -170,13 +164,13 @@ class Environment:
         user = self.user(record)
         if user is None:
             return
-        home.chmod(stat.S_IMODE(home.stat().st_mode) | stat.S_IXOTH)
-        needed = [record.workdir, record.git_dir, record.run_dir, str(home / "home"), sys.executable]
+        let_pass(home)
+        needed = [record.workdir, record.git_dir, record.run_dir, str(home / "home")]
         if not self.command:
-            programs = self._programs()
-            needed += [programs.claude, str(programs.agent)]
+            programs = find_programs(self.claude, user)
+            needed += [programs.claude, programs.python, str(programs.agent)]
         for target in needed:
-            closed = None if target is None else _closed(Path(os.path.realpath(target)), user)
+            closed = None if target is None else closed_folder(target, user)
             if closed is not None:
                 message = (
                     f"uid {user[0]}, as which this instance runs, cannot enter {closed} on the way to {target}: "
@@ -221,16 +215,3 @@ def _git_dir(pointer: Path) -> str | None:
         message = f"{str(pointer)!r} cannot be read ({error.strerror}): it is tried again"
         raise Retryable("MountSourceMissing", message) from error
     return text.removeprefix("gitdir: ").rstrip("\n") or None
-
-
-def _closed(path: Path, user: tuple[int, int]) -> Path | None:
-    """Return the first folder on the way that a user cannot enter, as far as mode bits tell."""
-    for folder in reversed(path.parents):
-        try:
-            seen = folder.stat()
-        except OSError:
-            return None  # what is missing is told elsewhere
-        shift = 6 if seen.st_uid == user[0] else 3 if seen.st_gid == user[1] else 0
-        if not seen.st_mode >> shift & 1:
-            return folder
-    return None

@@ -11,13 +11,16 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from controller.errors import Terminal
 
+from .access import User, is_reachable
 from .launch import USAGE
 
 _HERE = Path(__file__).parent
@@ -25,6 +28,7 @@ _AGENT_PLACES = (_HERE / "_agent", _HERE.parents[2] / "containers")
 """In an installed package, in a checkout; each holds the package ``agent``."""
 _SETTINGS_PLACES = (_HERE / "_agent" / "managed-settings.json", _AGENT_PLACES[1] / "instance" / "managed-settings.json")
 _IN_IMAGE = "/usr/bin/python3 -I -S /opt/cco/agent/hook.py"
+_SYSTEM_PYTHON = "/usr/bin/python3"
 _GET_CLAUDE = (
     "install Claude Code (npm install --global @anthropic-ai/claude-code), or name the program with CCO_CLAUDE"
 )
@@ -36,6 +40,8 @@ class Programs:
     """Where the programs are.
 
     Attributes:
+        python: runs the agent; ours, or, where the agent's user cannot reach ours, the system's.
+        packages: folders of the agent's packages, for a Python that is not ours.
         agent: folder that holds the package ``agent``.
         settings: Claude's settings as an image has them.
     """
@@ -43,6 +49,8 @@ class Programs:
     claude: str
     tmux: str
     git: str
+    python: str
+    packages: tuple[str, ...]
     agent: Path
     settings: Path
 
@@ -53,8 +61,8 @@ class Programs:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def find_programs(claude: str) -> Programs:
-    """Find everything an instance needs.
+def find_programs(claude: str, user: User | None = None) -> Programs:
+    """Find everything an instance needs; ``user`` is whom it runs as, where that is not us.
 
     Raises:
         Terminal: ``ProgramMissing``, naming the program and how to get it.
@@ -63,16 +71,33 @@ def find_programs(claude: str) -> Programs:
     settings = next((path for path in _SETTINGS_PLACES if path.is_file()), None)
     if agent is None or settings is None:
         raise _missing("the agent", "install cc-orchestrator again: its package 'agent' is not there")
+    packages = []
     for package in ("libtmux", "psutil"):
-        if find_spec(package) is None:
+        found = find_spec(package)
+        if found is None or found.origin is None:
             raise _missing(f"the Python package {package}", _GET_PACKAGES)
+        packages.append(str(Path(found.origin).parents[1]))
+    python = sys.executable
+    if not is_reachable(python, user) and is_reachable(_SYSTEM_PYTHON, user) and _can_run_agent(_SYSTEM_PYTHON):
+        python = _SYSTEM_PYTHON
     return Programs(
         claude=_find(claude, _GET_CLAUDE),
         tmux=_find("tmux", "install the package tmux"),
         git=_find("git", "install the package git"),
+        python=python,
+        packages=() if python == sys.executable else tuple(dict.fromkeys(packages)),
         agent=agent,
         settings=settings,
     )
+
+
+@cache
+def _can_run_agent(python: str) -> bool:
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    try:
+        return subprocess.run([python, "-I", "-S", "-c", check], timeout=10, check=False).returncode == 0  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _find(name: str, way_out: str) -> str:
@@ -89,7 +114,8 @@ def _missing(what: str, way_out: str) -> Terminal:
 def agent_argv(programs: Programs, *, run: Path, scratch: Path, settings: Path) -> list[str]:
     """Return how the agent is started; the folder of its package is on nobody else's path."""
     return [
-        *(sys.executable, "-I", str(_HERE / "start_agent.py"), str(programs.agent)),
+        *(programs.python, "-I", str(_HERE / "start_agent.py")),
+        os.pathsep.join([str(programs.agent), *programs.packages]),
         "run",
         f"--run-dir={run}",
         f"--secrets-dir={scratch / 'secrets'}",
@@ -106,7 +132,14 @@ def write_settings(programs: Programs, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    hook = shlex.join([shutil.which("python3") or sys.executable, "-I", "-S", str(programs.agent / "agent/hook.py")])
+    hook = shlex.join(
+        [
+            _SYSTEM_PYTHON if Path(_SYSTEM_PYTHON).exists() else programs.python,
+            "-I",
+            "-S",
+            str(programs.agent / "agent/hook.py"),
+        ]
+    )
     text = programs.settings.read_text(encoding="utf-8")
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     aside.write_text(text.replace(json.dumps(_IN_IMAGE)[1:-1], json.dumps(hook)[1:-1]), encoding="utf-8")

@@ -197,10 +197,10 @@ class ProcessRuntime:
             check_limits(spec.limits)
             check_sources([mount.source for mount in spec.mounts])
             record = self._environment.record(spec, name, self._installation, image_id)
-            self._environment.open_ways(record)
             owner = Owner(self._installation, spec.name, spec.uid, record.created_at)
             made = self._homes.make(owner, self._environment.user(record))
             try:
+                self._environment.open_ways(record)
                 self._environment.check_ways(record, self._homes.path(spec.name, spec.uid))
                 if not self._records.add(record, spec.limits):
                     self._check_name(name)

@@ -1,0 +1,53 @@
+"""``up``: the whole system in this terminal; the parts are put together in :mod:`ui.together`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.cli.exit_codes import ExitCode
+from ui.cli.failures import Failure
+from ui.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from ui.together import Announcement
+
+_PACKAGES = ("alembic", "docker", "fastapi", "git", "libtmux", "nicegui", "psutil", "sqlalchemy", "uvicorn")
+
+
+def up(
+    cli: Invocation,
+    *,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="Where instances run that name none: docker or process; default: docker where an engine answers.",
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the server, instead of the configured one.")] = None,
+) -> None:
+    """Run controller, API and dashboard in this terminal.
+
+    Ctrl-C ends them; the instances keep running, and the next `cco up` finds them as they are. Without a Docker engine
+    they are processes of this machine, which does not isolate them.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise Failure(
+            f"the parts that run the system are not installed here ({', '.join(missing)})",
+            hint="pip install 'cc-orchestrator[server,agent]'",
+            code=ExitCode.GENERAL,
+        )
+    from controller.settings import load_settings  # noqa: PLC0415  # only now is it sure that there is a system
+    from ui import together  # noqa: PLC0415  # same
+
+    together.run(load_settings(runtime=runtime, port=port), lambda told: _announce(cli, told))
+
+
+def _announce(cli: Invocation, told: Announcement) -> None:
+    for notice in told.notices:
+        cli.err.line(f"{cli.err.style('notice:', 'notice')} {notice}")
+    cli.err.line(f"cc-orchestrator runs at {told.address}/ (runtime {told.runtime}); log in with: cco dashboard --open")
+    cli.err.line("Ctrl-C ends it; instances keep running. To stop one as well: cco instance stop NAME")
