@@ -47,6 +47,7 @@ ATTACH = Entry("attach", "attach:attach", "Open an instance's terminal (tmux) in
 LOGS = Entry("logs", "logs:logs", "Print what an instance's container wrote.")
 
 COMMANDS: tuple[Entry | Group, ...] = (
+    Entry("up", "up:up", "Run controller, API and dashboard in this terminal.", START),
     Entry("init", "init:init", "Register the git repository around a folder.", START),
     SPAWN._replace(panel=START),
     Entry("status", "status:status", "Show the fleet and the health of server, controller and engine.", START),
