@@ -150,15 +150,6 @@ class Application:
             seen, observed, wanted = reconciler.observe(instance)
             return plan(seen, observed, wanted, reconciler.pace, now=_now())
 
-        doctor = Doctor(
-            settings=settings,
-            store=store,
-            runtimes=runtimes,
-            workspaces=workspaces,
-            engine=cache(lambda: docker_view(settings)),
-            credentials=credentials.read,
-            heard=self._links.all_heard,
-        )
         snapshots = SnapshotStreams(
             repositories=store.repositories,
             instances=store.instances,
@@ -170,6 +161,16 @@ class Application:
         )
         orphans = assemble(settings, store, runtimes, workspaces, _now)
         self._orphans = orphans.timer
+        doctor = Doctor(
+            settings=settings,
+            store=store,
+            runtimes=runtimes,
+            workspaces=workspaces,
+            engine=cache(lambda: docker_view(settings)),
+            credentials=credentials.read,
+            heard=self._links.all_heard,
+            orphans=lambda: orphans.survey.look().as_list(),
+        )
         self._server = StreamServer(
             settings.controller_socket,
             [

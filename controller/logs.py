@@ -48,7 +48,10 @@ class RecentLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
         try:
-            _RECENT.append(self.format(record)[:_LONGEST_RECENT])
+            line = self.format(record)
+            if len(line) > _LONGEST_RECENT:  # between words: half a secret would not be recognised as one
+                line = line[:_LONGEST_RECENT].rpartition(" ")[0] + " ..."
+            _RECENT.append(line)
         except Exception:  # noqa: BLE001  # as every handler: a message that cannot be written stops nobody
             self.handleError(record)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from controller.errors import CcoError, Terminal
 from controller.release import program_version
 from controller.resources import Instance
 from controller.resources.check import Check, CheckStatus, Diagnosis, Repair, Repairs
+from controller.resources.orphan import OrphanList
 from controller.runtime.choice import Runtimes
 from controller.runtime.facts import EngineFacts, EngineView
 from controller.settings import Settings
@@ -45,7 +46,7 @@ class Doctor:
         engine: gives the view on the Docker engine; called only where an instance needs one.
         credentials: reads what there is to log in with; only the names are told.
         heard: returns the newest report of every agent by uid.
-        more: looks of other parts, by the name of their check.
+        orphans: looks for what is ours and belongs to nobody.
     """
 
     settings: Settings
@@ -55,7 +56,7 @@ class Doctor:
     engine: Callable[[], EngineView]
     credentials: Callable[[], Mapping[str, str]]
     heard: Callable[[], Mapping[str, Heard]]
-    more: Iterable[tuple[str, Look]] = ()
+    orphans: Callable[[], OrphanList]
     examiner: Examiner = field(default_factory=Examiner)
     clock: ClockWatch = field(default_factory=ClockWatch)
     _pinger: Examiner = field(default_factory=lambda: Examiner(PING_SECONDS))
@@ -123,7 +124,6 @@ class Doctor:
         instances = rows.peek(_PEEK_SECONDS) or []
         if self._needs_engine(instances):
             yield from self._engine_checks(facts, instances).looks()
-        yield from self.more
 
     def _ask_engine(self) -> EngineFacts:
         return self.engine().facts()
@@ -141,6 +141,7 @@ class Doctor:
         )
         yield "instances", lambda: fleet.examine_instances(rows.get())
         yield "agents", lambda: fleet.examine_agents(rows.get(), self.heard(), heartbeat)
+        yield "orphans", lambda: fleet.examine_orphans(self.orphans())
         yield "events", lambda: fleet.examine_events(self.store.events.list(limit=_EVENTS), datetime.now(UTC))
 
     def _database(self) -> Finding:

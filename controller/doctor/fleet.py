@@ -18,10 +18,11 @@ from controller.resources import (
     display_state,
     find_condition,
 )
+from controller.resources.orphan import Obstacle, OrphanList
 from controller.workspace.types import RepositoryState
 
 from .capacity import demanding
-from .examination import Finding, failed, notable, well
+from .examination import Finding, failed, notable, unknown, well
 
 RECENT = timedelta(hours=1)
 SILENT_HEARTBEATS = 3
@@ -108,6 +109,19 @@ def examine_agents(instances: Iterable[Instance], heard: Mapping[str, Heard], he
     if not running:
         return well("no instance is running")
     return well(f"{_count(len(running), 'agent')} reporting")
+
+
+def examine_orphans(found: OrphanList) -> Finding:
+    """Judge what is ours and belongs to no instance; younger things may be just being made."""
+    settled = [each for each in found.items if each.obstacle is not Obstacle.TOO_YOUNG]
+    blind = "; ".join(f"{each.part}: {each.message}" for each in found.skipped[:_NAMED])
+    if settled:
+        kinds = Counter(str(each.kind) for each in settled)
+        told = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+        return notable(f"{_count(len(settled), 'thing')} of ours belonging to no instance: {told}", "cco gc")
+    if blind:
+        return unknown(f"not everything could be looked at: {blind}")
+    return well("everything of ours belongs to an instance")
 
 
 def examine_events(events: Iterable[Event], now: datetime) -> Finding:

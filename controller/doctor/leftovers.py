@@ -81,7 +81,7 @@ def examine_leftovers(directory: Path) -> Finding | None:
     return notable(f"{message}; the next start, or 'cco doctor --fix', removes what it can", None, Fixer.CLIENT)
 
 
-def restrict(path: Path, mode: int) -> Repair | None:
+def restrict(check: str, path: Path, mode: int) -> Repair | None:
     """Take the bits that are not in ``mode`` away from a file of ours; ``None`` where there are none, or no file.
 
     Never through a symbolic link: who may write to the folder could point it at somebody else's file.
@@ -91,17 +91,17 @@ def restrict(path: Path, mode: int) -> Repair | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Repair(check=path.name, done=False, message=f"{path}: its mode was left alone: {error.strerror}")
+        return Repair(check=check, done=False, message=f"{path}: its mode was left alone: {error.strerror}")
     try:
         before = stat.S_IMODE(os.fstat(descriptor).st_mode)
         if before & ~mode == 0:
             return None
         os.fchmod(descriptor, before & mode)
     except OSError as error:
-        return Repair(check=path.name, done=False, message=f"{path}: its mode was left alone: {error.strerror}")
+        return Repair(check=check, done=False, message=f"{path}: its mode was left alone: {error.strerror}")
     finally:
         os.close(descriptor)
-    return Repair(check=path.name, done=True, message=f"{path}: mode {before:04o} is now {before & mode:04o}")
+    return Repair(check=check, done=True, message=f"{path}: mode {before:04o} is now {before & mode:04o}")
 
 
 def clear_leftovers(directory: Path) -> tuple[Repair, ...]:

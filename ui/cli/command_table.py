@@ -52,6 +52,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
     SPAWN._replace(panel=START),
     Entry("status", "status:status", "Show the fleet and the health of server, controller and engine.", START),
     Entry("dashboard", "dashboard:dashboard", "Print or open the dashboard's login link.", START, ("web",)),
+    Entry("doctor", "doctor:doctor", "Look at everything that has to work, and say what to do.", START),
     Entry("apply", "apply:apply", "Make the declared objects as the manifests say.", DECLARE),
     Entry("diff", "apply:diff", "Show what apply would change.", DECLARE),
     Entry("delete", "delete:delete", "Delete objects; branches and snapshots of uncommitted work stay.", DECLARE),

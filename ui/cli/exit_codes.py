@@ -31,7 +31,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.INVALID: "a manifest, a value or the configuration is refused",
     ExitCode.UNAVAILABLE: "the server or the controller does not answer, or failed",
     ExitCode.TIMEOUT: "what was waited for did not happen in time",
-    ExitCode.FAILED: "the object cannot get there without somebody's help, or the prompt was rejected",
+    ExitCode.FAILED: "the object cannot get there without somebody's help, a prompt was rejected, a check failed",
     ExitCode.DENIED: "the token is missing or wrong",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
     ExitCode.BROKEN_PIPE: "the reader of the output went away",

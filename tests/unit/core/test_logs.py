@@ -91,7 +91,7 @@ def test_the_newest_lines_are_kept_and_long_ones_cut(root_logger: logging.Logger
     logging.getLogger("controller.x").info("x" * 100_000)
     first, second = recent_lines().splitlines()[-2:]
     assert first.endswith("INFO controller.x: the world changed instance=web")
-    assert len(second) == 4000
+    assert second.endswith("INFO controller.x: ...")
     for number in range(3000):
         logging.getLogger("controller.x").info("number %d", number)
     lines = recent_lines().splitlines()
