@@ -17,7 +17,7 @@ from controller.errors import CcoError
 from controller.resources import Instance, Repository
 from controller.resources.orphan import NotLookedAt, Orphan, OrphanList
 from controller.runtime.choice import Runtimes
-from controller.runtime.protocol import Belonging
+from controller.runtime.protocol import Belonging, Runtime
 from controller.workspace.inventory import Holding, Inventory
 from controller.workspace.types import Unsaved, Workspaces
 
@@ -103,6 +103,7 @@ class Survey:
         self._disk = disk
         self._networks = frozenset(networks)
         self._clock = clock
+        self._aside: dict[str, Runtime] = {}
 
     def look(self, *, deep: bool = False, disk: bool = True) -> Findings:
         """Look at everything.
@@ -148,10 +149,16 @@ class Survey:
         found: dict[str, tuple[Belonging, ...]] = {}
         for name in self._runtimes.names:
             try:
-                found[name] = self._runtimes.named(name).belongings()
+                found[name] = self._glance(name).belongings()
             except CcoError as error:
                 skipped.append(NotLookedAt(part=f"runtime {name}", reason=error.reason, message=error.message))
         return found
+
+    def _glance(self, name: str) -> Runtime:
+        """Return a runtime; one that no instance has needed so far is not watched from now on because of us."""
+        made = self._runtimes.in_use(name, 0.0) or self._aside.get(name) or self._runtimes.aside(name)
+        self._aside[name] = made
+        return made
 
     def _examine(self, inventory: Inventory, unknown: Collection[str]) -> dict[str, bool]:
         """Return whether there is unsaved work, for each workspace that could be looked into."""

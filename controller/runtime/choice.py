@@ -82,6 +82,11 @@ class Runtimes:
             self._making.wait_for(lambda: name in self._made, timeout)
             return self._made.get(name)
 
+    def aside(self, name: str) -> Runtime:
+        """Return a runtime to look at once, without its counting as one that something has asked for."""
+        with self._making:
+            return self._made.get(name) or self._makers[name]()
+
     def of(self, instance: Instance) -> Runtime:
         """Return the runtime that carries an instance, or will."""
         return self.named(self.name_of(instance))

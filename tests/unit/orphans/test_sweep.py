@@ -12,7 +12,7 @@ from controller.errors import NotFound, Unavailable
 from controller.orphans.assembly import assemble
 from controller.orphans.timer import GRACE_SECONDS, SECONDS, OrphanTimer
 from controller.resources.orphan import Obstacle, Origin, Orphan, OrphanKind, SweepResult
-from controller.runtime.choice import only
+from controller.runtime.choice import Runtimes, only
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.inventory import FailedLook
 from support.fake_disk import FakeDisk
@@ -254,3 +254,28 @@ def test_the_row_is_really_gone(house: House) -> None:
     house.lose_row()
     with pytest.raises(NotFound):
         house.world.get()
+
+
+def test_a_look_makes_no_runtime_one_that_is_used(house: House) -> None:
+    other = FakeRuntime(house.world.engine, installation="test", prefix="other")
+    runtimes = Runtimes("docker", {"docker": lambda: FakeRuntime(house.world.engine), "process": lambda: other})
+    runtimes.named("docker")
+    workspaces = FakeWorkspaces(house.world.git)
+    parts = assemble(house.world.settings, house.world.store, runtimes, workspaces, lambda: house.world.now, house.disk)
+    assert parts.survey.look().skipped == ()
+    assert runtimes.in_use("process", 0.0) is None
+
+
+def test_an_unused_runtime_that_is_silent_holds_nothing_back(house: House) -> None:
+    house.lose_row()
+    house.crash()
+    house.world.tick(LATER)
+    silent = FakeRuntime()
+    silent.engine.go_away()
+    runtimes = Runtimes("docker", {"docker": lambda: FakeRuntime(house.world.engine), "process": lambda: silent})
+    settings = house.world.settings.model_copy(update={"network": "cco"})
+    workspaces = FakeWorkspaces(house.world.git)
+    parts = assemble(settings, house.world.store, runtimes, workspaces, lambda: house.world.now, house.disk)
+    found = parts.survey.look()
+    assert [each.part for each in found.skipped] == ["runtime process"]
+    assert all(each.safe for each in found.orphans)
