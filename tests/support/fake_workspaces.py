@@ -7,6 +7,7 @@ ask whether every piece of work is in one of them or still in its worktree.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,11 @@ from controller.workspace.types import (
 )
 
 FIRST_SNAPSHOT = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def snapshot_of(work: str) -> str:
+    """Return the commit that saves some work."""
+    return hashlib.sha1(work.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass
@@ -153,14 +159,14 @@ class FakeWorkspaces:
                 self.git.snapshots.append(dirty)
                 self.git.changes.append(f"snapshot {ref.instance}")
                 self._note(ref, message)
-            return f"snapshot-of-{dirty}"
+            return snapshot_of(dirty)
 
     def _note(self, ref: WorkspaceRef, message: str) -> None:
         works = self.git.works.setdefault(ref.repository, [])
         taken_at = FIRST_SNAPSHOT + timedelta(seconds=len(works))
         dirty = self.git.worktrees[ref.worktree].dirty
-        facts = (taken_at, f"snapshot-of-{dirty}", (self.git.branches.get(ref.branch) or ["c0"])[-1])
-        identity = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{len(works):012x}"
+        facts = (taken_at, snapshot_of(dirty), (self.git.branches.get(ref.branch) or ["c0"])[-1])
+        identity = f"{taken_at:%Y%m%dT%H%M%S.%fZ}-{snapshot_of(dirty)[:12]}"
         works.append((SavedWork(identity, ref.instance, ref.uid, *facts, ref.branch, message, 1), dirty))
 
     def snapshots(self, repository: str, *, instance: str | None = None) -> tuple[SavedWork, ...]:

@@ -97,7 +97,20 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ("repositories", "repo", "repos"),
     ),
     Group(
+        "snapshots",
+        "List, show and restore saved uncommitted work.",
+        (
+            Entry("list", "snapshots:list_snapshots", "List saved uncommitted work."),
+            Entry("show", "snapshots:show_snapshot", "Show what is in a snapshot."),
+            Entry(
+                "restore", "snapshots:restore_snapshot", "Bring a snapshot back; nothing that exists is overwritten."
+            ),
+        ),
+        NOUNS,
+        ("snapshot",),
+    ),
     Entry("gc", "gc:gc", "List, and with --yes remove, what is ours and belongs to no instance.", SETUP),
+    Group(
         "config",
         "Look at the configuration.",
         (

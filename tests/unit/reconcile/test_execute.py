@@ -23,6 +23,7 @@ from controller.reconcile.observed import Wanted
 from controller.resources import InputState, Instance, InstanceStatus
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import Limits
+from support.fake_workspaces import snapshot_of
 from support.world import REPOSITORY_PATH, World
 
 WORKTREE = f"{REPOSITORY_PATH}.worktrees/web"
@@ -108,7 +109,7 @@ def test_a_snapshot_and_a_collection_are_recorded(stage: Stage) -> None:
     stage.world.git.worktrees[WORKTREE].commits.append("c1")
     status = stage.act(CollectCommits("refs-9", "moved"), stage.act(SnapshotWork("deleting")))
     assert status.workspace is not None
-    assert status.workspace.snapshot == "snapshot-of-half a thought"
+    assert status.workspace.snapshot == snapshot_of("half a thought")
     assert (status.workspace.head, status.workspace.collected_refs) == ("c1", "refs-9")
     assert {"WorkSnapshotted", "CommitsCollected"} <= set(stage.world.event_reasons())
 

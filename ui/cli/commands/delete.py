@@ -170,6 +170,7 @@ def where_the_work_is(instance: Instance, repository: str | None) -> list[tuple[
         values.append(("worktree", workspace.path))
     if workspace.snapshot is not None:
         values.append(("snapshot", f"{workspace.snapshot[:12]} (uncommitted work), under refs/cco/snapshots/{name}/"))
+        values.append(("restore", f"cco snapshots restore {workspace.snapshot[:12]}"))
     if repository is not None and workspace.snapshot is not None:
         values.append(("look", f"git -C {repository!r} show --stat {workspace.snapshot[:12]}"))
     return values
