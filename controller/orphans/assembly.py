@@ -57,7 +57,6 @@ def assemble(
         survey=survey,
         sweeper=sweeper,
         runtimes=runtimes,
-        instances=store.instances,
         stop_grace=settings.stop_grace_seconds,
         check=store.check_fence,
     )

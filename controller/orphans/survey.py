@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from controller.errors import CcoError
+from controller.errors import CcoError, NotFound
 from controller.resources import Instance, Repository
 from controller.resources.orphan import NotLookedAt, Orphan, OrphanList
 from controller.runtime.choice import Runtimes
@@ -31,6 +31,9 @@ class InstanceRows(Protocol):
 
     def list(self) -> Sequence[Instance]:
         """Return every declared instance."""
+
+    def get_by_uid(self, uid: str) -> Instance:
+        """Return the instance with that uid; raises NotFound."""
 
     def buried(self, uids: Collection[str]) -> frozenset[str]:
         """Return those uids whose instances are remembered to have been deleted."""
@@ -144,6 +147,14 @@ class Survey:
             {key: each for each in inventory.holdings if (key := holding_id(each)) in ids},
             names,
         )
+
+    def is_declared(self, uid: str) -> bool:
+        """Tell whether an instance with that uid is declared now: the last question before something is done."""
+        try:
+            self._instances.get_by_uid(uid)
+        except NotFound:
+            return False
+        return True
 
     def _look_at_runtimes(self, skipped: list[NotLookedAt]) -> dict[str, tuple[Belonging, ...]]:
         found: dict[str, tuple[Belonging, ...]] = {}

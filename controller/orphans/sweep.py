@@ -14,7 +14,7 @@ from typing import Protocol
 
 from controller.errors import CcoError, Retryable
 from controller.resources import EventType, Kind
-from controller.resources.orphan import Orphan, OrphanKind, SweepReport, SweepResult, Swept
+from controller.resources.orphan import Origin, Orphan, OrphanKind, SweepReport, SweepResult, Swept
 from controller.runtime.choice import Runtimes
 from controller.workspace.inventory import Holding
 from controller.workspace.types import WorkspaceRef, Workspaces
@@ -24,6 +24,7 @@ from .survey import Disk, Findings, Survey
 logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
+_GONE = "it is no orphan any more"
 _MESSAGE = "Before its removal as an orphan"
 # Containers before the HOMEs they use; what is on disk before the folder it is in.
 _ORDER = (
@@ -53,6 +54,10 @@ class _Pass:
     found: Findings
     asked: Collection[str]
     workspaces: dict[tuple[str, str], Swept] = field(default_factory=dict)
+
+    def keeps_workspace_of(self, uid: str) -> bool:
+        """Tell whether a workspace of the uid had to be kept in this sweep."""
+        return any(each.result is SweepResult.KEPT for (of, _), each in self.workspaces.items() if of == uid)
 
 
 class Sweeper:
@@ -96,8 +101,7 @@ class Sweeper:
             under_way = _Pass(found, asked)
             chosen = sorted((known[key] for key in asked if key in known), key=lambda each: _ORDER.index(each.kind))
             results = {each.id: self._one(each, under_way) for each in chosen}
-            gone = "it is no orphan any more"
-            items = [results.get(key) or Swept(id=key, result=SweepResult.GONE, message=gone) for key in asked]
+            items = [results.get(key) or Swept(id=key, result=SweepResult.GONE, message=_GONE) for key in asked]
             return SweepReport(items=tuple(items), skipped=found.skipped)
         finally:
             self._sweeping.release()
@@ -106,7 +110,12 @@ class Sweeper:
         if not orphan.safe:
             return kept(orphan, str(orphan.obstacle), orphan.message)
         try:
+            if orphan.origin is not Origin.OLD_ATTEMPT and orphan.uid and self._survey.is_declared(orphan.uid):
+                return _swept(orphan, SweepResult.GONE, None, _GONE)
             self._check()
+            if orphan.kind is OrphanKind.HOME and under_way.keeps_workspace_of(orphan.uid):
+                message = "the work of its instance could not be saved, so the conversation stays as well"
+                return kept(orphan, "WorkKept", message)
             if orphan.id in under_way.found.belongings:
                 return self.discard(orphan, under_way.found)
             holding = under_way.found.holdings[orphan.id]

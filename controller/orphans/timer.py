@@ -12,10 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
-from controller.errors import CcoError, NotFound
-from controller.resources import EventType, Instance
+from controller.errors import CcoError
+from controller.resources import EventType
 from controller.resources.orphan import Origin, Orphan, OrphanKind
 from controller.runtime.choice import Runtimes
 
@@ -37,13 +36,6 @@ _HARMLESS = frozenset(
 _FIRST_WORKLOADS = (OrphanKind.WORKLOAD, OrphanKind.HOME, OrphanKind.NETWORK)
 
 
-class LastLook(Protocol):
-    """The last question before a container is stopped."""
-
-    def get_by_uid(self, uid: str) -> Instance:
-        """Return the instance with that uid; raises NotFound."""
-
-
 class OrphanTimer:
     """A thread that looks every ten minutes.
 
@@ -59,7 +51,6 @@ class OrphanTimer:
         survey: Survey,
         sweeper: Sweeper,
         runtimes: Runtimes,
-        instances: LastLook,
         stop_grace: float,
         check: Callable[[], object],
         seconds: float = SECONDS,
@@ -68,7 +59,6 @@ class OrphanTimer:
         self._survey = survey
         self._sweeper = sweeper
         self._runtimes = runtimes
-        self._instances = instances
         self._stop_grace = stop_grace
         self._check = check
         self._seconds = seconds
@@ -121,7 +111,7 @@ class OrphanTimer:
             self._sweeper.discard(orphan, found)
 
     def _stop_workload(self, orphan: Orphan) -> None:
-        if orphan.origin not in {Origin.DELETED, Origin.UNKNOWN} or self._is_declared(orphan.uid):
+        if orphan.origin not in {Origin.DELETED, Origin.UNKNOWN} or self._survey.is_declared(orphan.uid):
             return
         self._check()
         self._runtimes.named(orphan.runtime or "").stop(orphan.uid, grace=self._stop_grace)
@@ -132,10 +122,3 @@ class OrphanTimer:
             f"the container {orphan.name} ran for no declared instance for an hour and was stopped; it stays, and so "
             "does its work: 'cco gc' shows both",
         )
-
-    def _is_declared(self, uid: str) -> bool:
-        try:
-            self._instances.get_by_uid(uid)
-        except NotFound:
-            return False
-        return True

@@ -55,7 +55,6 @@ class House:
             survey=self.parts.survey,
             sweeper=self.parts.sweeper,
             runtimes=runtimes,
-            instances=self.store.instances,
             stop_grace=1.0,
             check=self.store.check_fence,
             monotonic=lambda: self.seconds,

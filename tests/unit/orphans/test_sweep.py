@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from controller.errors import NotFound, Unavailable
 from controller.orphans.assembly import assemble
 from controller.orphans.timer import GRACE_SECONDS, SECONDS, OrphanTimer
+from controller.resources import Instance
 from controller.resources.orphan import Obstacle, Origin, Orphan, OrphanKind, SweepResult
 from controller.runtime.choice import Runtimes, only
 from controller.runtime.protocol import WorkloadState
@@ -42,7 +43,6 @@ class House:
             survey=self.parts.survey,
             sweeper=self.parts.sweeper,
             runtimes=runtimes,
-            instances=self.world.store.instances,
             stop_grace=1.0,
             check=self.world.store.check_fence,
             monotonic=lambda: self.seconds,
@@ -111,7 +111,7 @@ def test_a_lost_row_deletes_nothing_and_stops_after_an_hour(house: House) -> Non
 def test_a_row_that_comes_back_keeps_its_container_running(house: House) -> None:
     house.lose_row()
     house.wait(GRACE_SECONDS - SECONDS)
-    house.parts.survey._instances = _Restored(house)  # type: ignore[assignment]  # noqa: SLF001  # as a rebuilt database
+    house.parts.survey._instances = _Restored(house)  # noqa: SLF001  # as a rebuilt database
     house.wait(LATER)
     (container,) = house.world.engine.containers.values()
     assert container.seen.state is WorkloadState.RUNNING
@@ -120,15 +120,29 @@ def test_a_row_that_comes_back_keeps_its_container_running(house: House) -> None
 class _Restored:
     """Rows as they were before the database was lost."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, listed: bool = True) -> None:
         self._house = house
+        self._listed = listed
 
-    def list(self) -> list[object]:
-        return [self._house.instance]
+    def list(self) -> list[Instance]:
+        return [self._house.instance] if self._listed else []
 
-    def buried(self, uids: frozenset[str]) -> frozenset[str]:
+    def get_by_uid(self, uid: str) -> Instance:
+        assert uid == self._house.uid
+        return self._house.instance
+
+    def buried(self, uids: Collection[str]) -> frozenset[str]:
         del uids
         return frozenset()
+
+
+def test_a_row_that_comes_back_during_a_sweep_keeps_everything(house: House) -> None:
+    house.lose_row()
+    house.crash()
+    house.world.tick(LATER)
+    house.parts.survey._instances = _Restored(house, listed=False)  # noqa: SLF001  # listed a moment too late
+    assert house.sweep() == [(SweepResult.GONE, None)] * 4
+    assert house.everything == (1, 1, 1)
 
 
 def test_a_person_gets_everything_removed_once_the_work_is_saved(house: House) -> None:
@@ -159,9 +173,10 @@ def test_work_that_cannot_be_saved_stays_and_says_so(house: House) -> None:
     house.world.git.fail_next("snapshot", Unavailable("TooMuch", "the disk is full"))
     results = house.sweep()
     assert results.count((SweepResult.KEPT, "TooMuch")) == 2
-    assert results.count((SweepResult.REMOVED, None)) == 2
-    assert house.everything == (0, 0, 1)
-    assert house.sweep() == [(SweepResult.REMOVED, None)] * 2
+    assert results.count((SweepResult.KEPT, "WorkKept")) == 1, "the conversation stays with the work"
+    assert results.count((SweepResult.REMOVED, None)) == 1
+    assert house.everything == (0, 1, 1)
+    assert house.sweep() == [(SweepResult.REMOVED, None)] * 3
 
 
 def test_parts_that_were_not_seen_are_not_taken_along(house: House) -> None:
