@@ -23,11 +23,12 @@ from controller.store import Store
 from .problems import Invalid, Refused, invalid
 from .wire import FieldError, Patch
 
-_KEPT = ("operating_mode", "restart_generation")
+_KEPT = ("operating_mode", "restart_generation", "retry_generation", "runtime")
 _FIXED = {
     "repository": "an instance stays with its repository",
     "branch": "an instance stays on its branch",
     "base_branch": "it was used when the branch was made",
+    "runtime": "what carries an instance is chosen once",
 }
 
 
@@ -138,8 +139,10 @@ class Admission:
     @staticmethod
     def _check_fixed(before: Instance, spec: InstanceSpec) -> None:
         name = before.metadata.name
+        carried_by = before.status.runtime or before.spec.runtime or spec.runtime
         old = {**{field: getattr(before.spec, field) for field in _FIXED}, "branch": before.branch}
         new = {**{field: getattr(spec, field) for field in _FIXED}, "branch": spec.branch or name}
+        old["runtime"], new["runtime"] = carried_by, spec.runtime or carried_by
         errors = [
             FieldError(
                 field=f"spec.{field}",
@@ -152,14 +155,11 @@ class Admission:
         ]
         if errors:
             raise Invalid(*errors, reason="Immutable")
-        if spec.restart_generation < before.spec.restart_generation:
-            raise Invalid(
-                FieldError(
-                    field="spec.restart_generation",
-                    value=spec.restart_generation,
-                    message=f"only grows (it is {before.spec.restart_generation}): add one to ask for a restart",
-                )
-            )
+        for field, wish in (("restart_generation", "a restart"), ("retry_generation", "another try")):
+            known, asked = getattr(before.spec, field), getattr(spec, field)
+            if asked < known:
+                message = f"only grows (it is {known}): add one to ask for {wish}"
+                raise Invalid(FieldError(field=f"spec.{field}", value=asked, message=message))
 
 
 def _said(value: object) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ FILE_NAME = "manifest.json"
 FOLDER_NAME = "repositories"
 
 Obj = TypeVar("Obj", Instance, Repository)
+
+_writing = threading.Lock()
+"""A file is made beside its place under one name, so two threads must not be at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,9 @@ class Manifests:
         else:
             path, lasting = self._repository(name), _lasting(declared).model_dump_json(indent=1)
         try:
-            if _read(path) != lasting:
-                _replace(path, lasting)
+            with _writing:
+                if _read(path) != lasting:
+                    _replace(path, lasting)
         except OSError as error:
             raise _unwritable(path, error) from error
 

@@ -159,9 +159,28 @@ def patch_instance(
     response_model=InstanceView,
     responses=problems(409),
 )
-def delete_instance(store: TheStore, name: str, *, uid: Uid = None, dry_run: DryRun = False) -> Response:
-    """Ask for an instance to go; its work stays."""
-    gone = transact(store, lambda: store.instances.request_deletion(name, uid), dry_run=dry_run)
+def delete_instance(
+    store: TheStore,
+    name: str,
+    *,
+    uid: Uid = None,
+    discard_work: Annotated[str | None, Query(max_length=63)] = None,
+    dry_run: DryRun = False,
+) -> Response:
+    """Ask for an instance to go; its work stays.
+
+    `discard_work` is the instance's name once more: work that cannot be saved may then go with it.
+    """
+    if discard_work is not None and discard_work != name:
+        raise Invalid(
+            FieldError(
+                field="discard_work",
+                value=discard_work,
+                message=f"is not {name[:100]!r}: repeat the instance's name to give up work that cannot be saved",
+            )
+        )
+    give_up = discard_work is not None
+    gone = transact(store, lambda: store.instances.request_deletion(name, uid, discard_work=give_up), dry_run=dry_run)
     if not dry_run:
         logger.info("instance deletion requested", extra={"cco_instance": name, "cco_uid": gone.metadata.uid})
     return answer(view(gone), HTTPStatus.ACCEPTED)

@@ -12,6 +12,7 @@ from typing import Any
 
 from .board import View
 from .config import InstanceConfig
+from .disk import Disk
 from .ledger import Acknowledgement
 from .session import Session
 from .usage import Usage
@@ -20,7 +21,7 @@ SCHEMA = 1
 
 
 def build(
-    config: InstanceConfig, *, boot: str, seq: int, now: float, session: Session, view: View, usage: Usage
+    config: InstanceConfig, *, boot: str, seq: int, now: float, session: Session, view: View, usage: Usage, disk: Disk
 ) -> dict[str, Any]:
     """One report."""
     return {
@@ -44,7 +45,7 @@ def build(
             "detail": session.detail,
         },
         "tmux": {"session": config.tmux_session, "clients": view.clients},
-        "usage": asdict(usage),
+        "usage": {**asdict(usage), **asdict(disk)},
         "last_activity": rfc3339(session.last_activity) if session.last_activity is not None else None,
         "refs_version": view.refs_version,
         "inputs": _acknowledged(view.inputs),

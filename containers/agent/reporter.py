@@ -11,6 +11,7 @@ import uuid
 from . import report
 from .board import Board
 from .config import InstanceConfig
+from .disk import DiskMeter
 from .link import Link
 from .usage import UsageMeter
 
@@ -24,11 +25,12 @@ FLUSH_TIMEOUT = 0.5
 class Reporter:
     """Sends the board's state over the link."""
 
-    def __init__(self, config: InstanceConfig, board: Board, link: Link, meter: UsageMeter) -> None:
+    def __init__(self, config: InstanceConfig, board: Board, link: Link, meter: UsageMeter, disk: DiskMeter) -> None:
         self._config = config
         self._board = board
         self._link = link
         self._meter = meter
+        self._disk = disk
         self._boot = uuid.uuid4().hex
         self._seq = 0
         self._told: tuple[object, ...] = ()
@@ -72,5 +74,6 @@ class Reporter:
             session=self._board.session,
             view=self._board.view,
             usage=self._meter.measure(),
+            disk=self._disk.look(),
         )
         await self._link.send(message)

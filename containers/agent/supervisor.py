@@ -20,6 +20,7 @@ from .board import Board
 from .claude import Claude
 from .config import InstanceConfig
 from .delivery import FIRST_PROMPT, Delivery
+from .disk import DiskMeter
 from .hooks import EventSocket
 from .ledger import Ledger
 from .link import Link
@@ -58,9 +59,9 @@ class Supervisor:
         self._ledger = Ledger(places.notes / "inputs.json")
         self._delivery = Delivery(self._ledger, places.pending_prompt, self, self._inputs_changed)
         self._link = Link(places.controller_socket, self._receive, self._connected)
-        self._reporter = Reporter(
-            config, self._board, self._link, UsageMeter(places.system, by_processes=usage == "processes")
-        )
+        self._disk = DiskMeter((config.workdir, config.git_dir), places.home)
+        meter = UsageMeter(places.system, by_processes=usage == "processes")
+        self._reporter = Reporter(config, self._board, self._link, meter, self._disk)
         self._events = EventSocket(places.event_socket, self._on_event)
         self._board.listen(self._delivery.look)
         self._have_credentials = asyncio.Event()
@@ -79,7 +80,7 @@ class Supervisor:
     async def run(self) -> int:
         """Live; returns the exit status: Claude's own (128 + signal), or 0 after `stop`."""
         await self._events.open()
-        helpers = [asyncio.create_task(part.run()) for part in (self._link, self._reporter, self._delivery)]
+        helpers = [asyncio.create_task(part.run()) for part in (self._link, self._reporter, self._delivery, self._disk)]
         life = asyncio.create_task(self._live())
         stopped = asyncio.create_task(self._stop.wait())
         try:

@@ -124,8 +124,8 @@ def _because(instance: Instance, ready: Condition) -> str:
 
 
 def _after_mending(instance: Instance) -> str:
-    """Return the advice to ask for a restart, unless the message has named it already."""
-    advice = f"cco instance restart {instance.metadata.name}"
+    """Return the advice to ask for another try, unless the message has named it already."""
+    advice = f"cco retry {instance.metadata.name}"
     told = any(advice in condition.message for condition in instance.status.conditions)
     return "" if told else f" When that is mended: '{advice}'."
 

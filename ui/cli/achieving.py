@@ -59,11 +59,7 @@ def achieve(cli: Invocation, client: Client, wish: Instance, timeout: float) -> 
             words = _WORDS[wish.spec.operating_mode]
             raise timeout_failure(target, words, timeout, _state(error.last)) from None
     if end.error is not None:
-        hint = (
-            ""
-            if end is GONE
-            else f"mend it, then 'cco instance restart {name}'; 'cco describe instance {name}' has more"
-        )
+        hint = "" if end is GONE else f"mend it, then 'cco retry {name}'; 'cco describe instance {name}' has more"
         raise Failure(f"{target} ({end.reason}): {end.error}", hint=hint, code=ExitCode.FAILED)
     return newest
 

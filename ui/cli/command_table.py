@@ -44,6 +44,7 @@ SETUP = "Set-up"
 SPAWN = Entry("spawn", "spawn:spawn", "Declare an instance and watch it start.")
 SEND = Entry("send", "send:send", "Give an instance its next prompt.")
 ATTACH = Entry("attach", "attach:attach", "Open an instance's terminal (tmux) in this one.")
+RETRY = Entry("retry", "operate:retry", "Try again what was given up, or stopped for want of space.")
 LOGS = Entry("logs", "logs:logs", "Print what an instance's container wrote.")
 
 COMMANDS: tuple[Entry | Group, ...] = (
@@ -51,8 +52,8 @@ COMMANDS: tuple[Entry | Group, ...] = (
     Entry("init", "init:init", "Register the git repository around a folder.", START),
     SPAWN._replace(panel=START),
     Entry("status", "status:status", "Show the fleet and the health of server, controller and engine.", START),
-    Entry("dashboard", "dashboard:dashboard", "Print or open the dashboard's login link.", START, ("web",)),
     Entry("doctor", "doctor:doctor", "Look at everything that has to work, and say what to do.", START),
+    Entry("dashboard", "dashboard:dashboard", "Print or open the dashboard's login link.", START, ("web",)),
     Entry("apply", "apply:apply", "Make the declared objects as the manifests say.", DECLARE),
     Entry("diff", "apply:diff", "Show what apply would change.", DECLARE),
     Entry("delete", "delete:delete", "Delete objects; branches and snapshots of uncommitted work stay.", DECLARE),
@@ -64,6 +65,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
     Entry("wait", "wait:wait", "Wait until something is true of an object.", LOOK),
     ATTACH._replace(panel=LOOK),
     SEND._replace(panel=LOOK),
+    RETRY._replace(panel=LOOK),
     LOGS._replace(panel=LOOK),
     Group(
         "instance",
@@ -75,6 +77,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("stop", "operate:stop", "Stop an instance; the conversation and the worktree stay."),
             Entry("start", "operate:start", "Start a stopped instance."),
             Entry("restart", "operate:restart", "Restart an instance; the conversation goes on."),
+            RETRY,
             Entry("suspend", "operate:suspend", "Suspend an instance; its container is kept."),
             Entry("resume", "operate:resume", "Resume a suspended instance."),
             Entry("delete", "delete:delete_instances", "Delete instances; branches and snapshots stay."),

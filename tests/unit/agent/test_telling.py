@@ -18,6 +18,7 @@ import pytest
 from agent import link as link_module
 from agent.board import Board, View
 from agent.config import parse
+from agent.disk import Disk, DiskMeter
 from agent.facts import FileStatus, Hook, Launched
 from agent.ledger import Acknowledgement
 from agent.link import MAX_LINE, FrameError, Link, decode, encode
@@ -48,7 +49,7 @@ def test_a_report_has_every_field() -> None:
     session = Session("waiting", 1.5, "permission prompt", "Bash", 7, "s", last_activity=2.0)
     view = View(2, "r", (Acknowledgement("i", "rejected", "because", 3.0),), credentials=True)
     usage = Usage(1.5, 2, 3, 4, 5)
-    report = build(CONFIG, boot="b", seq=9, now=4.0, session=session, view=view, usage=usage)
+    report = build(CONFIG, boot="b", seq=9, now=4.0, session=session, view=view, usage=usage, disk=Disk(6, 7, 9, 8))
     assert report == {
         "type": "report",
         "schema": 1,
@@ -70,7 +71,17 @@ def test_a_report_has_every_field() -> None:
             "detail": None,
         },
         "tmux": {"session": "cc-orchestrator-web", "clients": 2},
-        "usage": {"cpu_percent": 1.5, "memory_bytes": 2, "memory_limit_bytes": 3, "pids": 4, "oom_kills": 5},
+        "usage": {
+            "cpu_percent": 1.5,
+            "memory_bytes": 2,
+            "memory_limit_bytes": 3,
+            "pids": 4,
+            "oom_kills": 5,
+            "worktree_bytes": 6,
+            "home_bytes": 7,
+            "disk_total_bytes": 9,
+            "disk_free_bytes": 8,
+        },
         "last_activity": "1970-01-01T00:00:02.000Z",
         "refs_version": "r",
         "inputs": [{"id": "i", "state": "rejected", "reason": "because", "at": "1970-01-01T00:00:03.000Z"}],
@@ -138,7 +149,9 @@ class Talk:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         link = Link(self._folder / "controller.sock", self.received.append, self._connected)
-        self._reporter = reporter = Reporter(CONFIG, self.board, link, UsageMeter(Path("/sys/fs/cgroup")))
+        self._reporter = reporter = Reporter(
+            CONFIG, self.board, link, UsageMeter(Path("/sys/fs/cgroup")), DiskMeter([Path("/w")], Path("/h"))
+        )
         work: list[Coroutine[Any, Any, None]] = [link.run(), reporter.run()]
         self._tasks = [asyncio.create_task(part) for part in work]
         self._ready.set()

@@ -99,7 +99,9 @@ def test_the_session_is_passed_on_as_it_was_told() -> None:
 
 def test_usage_is_of_the_moment_of_the_report() -> None:
     told = {"cpu_percent": 3.5, "memory_bytes": 1, "memory_limit_bytes": 2, "pids": 3, "oom_kills": 4}
-    assert report(usage=told).usage_status().model_dump() == {**told, "at": NOW}
+    held = {"worktree_bytes": 5, "home_bytes": None}
+    disk = {"disk_total_bytes": 9, "disk_free_bytes": 8}
+    assert report(usage={**told, **held, **disk}).usage_status().model_dump() == {**told, **held, "at": NOW}
 
 
 # What is worth a pass --------------------------------------------------------------------------------------------

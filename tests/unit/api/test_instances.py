@@ -207,6 +207,27 @@ def test_a_stale_change_is_refused_however_the_version_is_given(http: httpx.Clie
     assert http.patch("/api/instances/web", json={}, headers={"If-Match": "new"}).status_code == 422
 
 
+def test_work_is_given_up_by_name_only(http: httpx.Client, store: Store) -> None:
+    http.post("/api/instances", json=instance_body())
+    refused = http.delete("/api/instances/web?discard_work=true")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "discard_work")
+    assert store.instances.get("web").metadata.deletion_requested_at is None
+    http.delete("/api/instances/web")
+    given_up = http.delete("/api/instances/web?discard_work=web").json()
+    assert given_up["metadata"]["discard_work"] is True
+    assert http.delete("/api/instances/web").json()["metadata"] == given_up["metadata"], (
+        "asking again takes nothing back"
+    )
+
+
+def test_what_carries_an_instance_is_chosen_once(http: httpx.Client) -> None:
+    http.post("/api/instances", json=instance_body())
+    assert http.patch("/api/instances/web", json={"spec": {"runtime": "process"}}).status_code == 200
+    refused = http.patch("/api/instances/web", json={"spec": {"runtime": "docker"}})
+    assert (refused.status_code, refused.json()["reason"]) == (422, "Immutable")
+    assert http.put("/api/instances/web", json=instance_body()).status_code == 200, "what is left out stays"
+
+
 def test_delete_asks_and_shows(http: httpx.Client) -> None:
     made = http.post("/api/instances", json=instance_body()).json()
     uid = made["metadata"]["uid"]

@@ -32,6 +32,16 @@ def test_stop_start_suspend_resume_restart(installation: Installation, cco: Cco,
     assert after.spec.restart_generation == after.status.restarted_generation == before + 1
 
 
+def test_retry_starts_again_what_was_given_up(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    installation.ready("web")
+    before = installation.world.get("web").status
+    assert "instance/web tried again" in cco.ok("retry", "web")
+    after = installation.world.get("web")
+    assert after.spec.retry_generation == 1
+    assert after.status.restarts == before.restarts, "one that runs is not disturbed"
+
+
 def test_several_at_once_and_without_waiting(installation: Installation, cco: Cco, shop: Path) -> None:
     assert shop.is_dir()
     installation.ready("web")
@@ -163,6 +173,15 @@ def test_a_repository_in_use_is_not_forgotten(installation: Installation, cco: C
     assert shop.is_dir()
     installation.ready("web")
     assert "is used by web" in cco.fails(ExitCode.CONFLICT, "repository", "delete", "shop")
+
+
+def test_work_is_only_given_up_by_name(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    installation.ready("web")
+    told = cco.fails(ExitCode.USAGE, "delete", "instance", "web", "--discard-work")
+    assert "--yes" in told
+    assert installation.world.get("web").metadata.deletion_requested_at is None
+    assert "instance/web deleted" in cco.ok("instance", "delete", "web", "--discard-work", "--yes")
 
 
 def test_a_delete_that_takes_too_long_goes_on(installation: Installation, cco: Cco, shop: Path) -> None:

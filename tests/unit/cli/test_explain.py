@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
             ("WorkloadRunning", FALSE, "WaitingForWorkspace", "the workspace is missing"),
             ("Ready", FALSE, "BaseBranchNotFound", ""),
         ),
-        ("not ready (BaseBranchNotFound)", "did you mean 'main'?", "cco instance restart web"),
+        ("not ready (BaseBranchNotFound)", "did you mean 'main'?", "cco retry web"),
     ),
     "terminal, the message names the command itself": (
         instance(("Ready", FALSE, "CrashLoop", "it failed 5 times; read the logs, then 'cco instance restart web'")),

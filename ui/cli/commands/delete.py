@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -28,6 +29,10 @@ from ui.cli.rendering.table import Cell, pairs
 from ui.cli.waiting import Changes, TimedOutError, Wait, look, wait_for
 
 Timeout = Annotated[float, timeout_option("2m")]
+DiscardWork = Annotated[
+    bool, typer.Option("--discard-work", help="Go on where work cannot be saved: it is lost. Asks for each name.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DEFAULT_SECONDS = 120.0
 REPLAY_SECONDS = 5.0
 
@@ -48,6 +53,8 @@ def delete(
     missing_ok: Annotated[
         bool, typer.Option("--ignore-not-found", help="What is not there counts as deleted.")
     ] = False,
+    discard_work: DiscardWork = False,
+    yes: Yes = False,
     wait: WaitOption = True,
     timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
@@ -59,15 +66,23 @@ def delete(
     if bool(words) == bool(files):
         raise typer.BadParameter("give either KIND NAME... or -f FILE", param_hint="KIND NAME...")
     targets = parse_targets(words) if words else _declared(files or [])
-    _delete(cli, targets, missing_ok=missing_ok, timeout=timeout if wait else None)
+    given_up = _give_up(cli, targets, yes=yes) if discard_work else frozenset()
+    _delete(cli, targets, missing_ok=missing_ok, timeout=timeout if wait else None, given_up=given_up)
 
 
 def delete_instances(
-    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+    cli: Invocation,
+    names: NamesArgument,
+    *,
+    discard_work: DiscardWork = False,
+    yes: Yes = False,
+    wait: WaitOption = True,
+    timeout: Timeout = DEFAULT_SECONDS,
 ) -> None:
     """Delete instances; branches and snapshots stay."""
     targets = [Target(KindName.INSTANCE, name) for name in names]
-    _delete(cli, targets, missing_ok=False, timeout=timeout if wait else None)
+    given_up = _give_up(cli, targets, yes=yes) if discard_work else frozenset()
+    _delete(cli, targets, missing_ok=False, timeout=timeout if wait else None, given_up=given_up)
 
 
 def delete_repositories(
@@ -101,7 +116,28 @@ def _declared(files: Sequence[str]) -> list[Target]:
     ]
 
 
-def _delete(cli: Invocation, targets: Sequence[Target], *, missing_ok: bool, timeout: float | None) -> None:
+def _give_up(cli: Invocation, targets: Sequence[Target], *, yes: bool) -> frozenset[str]:
+    """Return the names of the instances whose work may be lost, each of which a person has typed or said yes for."""
+    names = [target.name for target in targets if target.kind is KindName.INSTANCE]
+    for name in names:
+        if yes:
+            continue
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("needs --yes where nobody can be asked", param_hint="--discard-work")
+        cli.err.line(f"Work of {name} that cannot be saved is lost for good. Type its name to go on.", "notice")
+        if typer.prompt("name", default="", show_default=False, err=True) != name:
+            raise Failure(f"instance/{name}: that is not its name, nothing was deleted", code=ExitCode.FAILED)
+    return frozenset(names)
+
+
+def _delete(
+    cli: Invocation,
+    targets: Sequence[Target],
+    *,
+    missing_ok: bool,
+    timeout: float | None,
+    given_up: frozenset[str] = frozenset(),
+) -> None:
     """Ask for all, then wait for all. A repository is asked for when the instances before it are gone."""
     doomed: list[_Doomed] = []
     with cli.client() as client:
@@ -109,7 +145,7 @@ def _delete(cli: Invocation, targets: Sequence[Target], *, missing_ok: bool, tim
             if target.kind is KindName.REPOSITORY and timeout is not None:
                 doomed = _finish(cli, client, doomed, timeout)
             try:
-                thing: Thing = _request(client, target)
+                thing: Thing = _request(client, target, discard_work=target.name in given_up)
             except ApiError as error:
                 if error.status != 404 or not missing_ok:
                     raise
@@ -123,10 +159,11 @@ def _delete(cli: Invocation, targets: Sequence[Target], *, missing_ok: bool, tim
             cli.out.line(f"{each.target} is being deleted")
 
 
-def _request(client: Client, target: Target) -> Thing:
+def _request(client: Client, target: Target, *, discard_work: bool) -> Thing:
     """Ask for the deletion of exactly the object that is there now."""
     if target.kind is KindName.INSTANCE:
-        return client.delete_instance(target.name, uid=client.get_instance(target.name).metadata.uid)
+        uid = client.get_instance(target.name).metadata.uid
+        return client.delete_instance(target.name, uid=uid, discard_work=discard_work)
     return client.delete_repository(target.name, uid=client.get_repository(target.name).metadata.uid)
 
 

@@ -1,4 +1,4 @@
-"""``instance start|stop|restart|suspend|resume``: a changed spec, and waiting until the world agrees."""
+"""``instance start|stop|restart|retry|suspend|resume``: a changed spec, and waiting until the world agrees."""
 
 from __future__ import annotations
 
@@ -62,13 +62,27 @@ def restart(
 ) -> None:
     """Restart an instance; the conversation goes on.
 
-    Also the way to try again after the controller gave up: the count of failures begins anew.
+    One that runs is stopped first. For one that was given up, 'retry' does the same.
     """
 
     def again(instance: Instance) -> dict[str, Any]:
         return {"spec": {"restart_generation": instance.spec.restart_generation + 1}}
 
     _change_all(cli, names, again, "restarted", timeout if wait else None)
+
+
+def retry(
+    cli: Invocation, names: NamesArgument, *, wait: WaitOption = True, timeout: Timeout = DEFAULT_SECONDS
+) -> None:
+    """Try again what was given up, or stopped for want of space.
+
+    The count of failures begins anew, and no brake of the fleet holds it. One that runs is not disturbed.
+    """
+
+    def again(instance: Instance) -> dict[str, Any]:
+        return {"spec": {"retry_generation": instance.spec.retry_generation + 1}}
+
+    _change_all(cli, names, again, "tried again", timeout if wait else None)
 
 
 def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any] | None]) -> Instance:
