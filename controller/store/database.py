@@ -24,6 +24,7 @@ from controller.errors import CcoError, Retryable, Terminal
 from .fence import Fence
 from .high_water import HighWater
 from .installation import create_private
+from .line import Line
 from .revision import bumped, forget_bump
 
 BUSY_SECONDS = 5.0
@@ -50,7 +51,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._identity = _identity(path)
-        self._line = threading.Lock()
+        self._line = Line()
         self._local = threading.local()
         self._engine = create_engine(
             f"sqlite:///{path}",
@@ -97,10 +98,13 @@ class Database:
             yield active
             return
         self._check_identity()
-        if not self._line.acquire(timeout=BUSY_SECONDS):
-            raise _locked(self.path)
+        try:
+            self._line.enter(BUSY_SECONDS)
+        except TimeoutError:
+            raise _locked(self.path) from None
         try:
             with translated(self.path), self._writing.begin() as connection:
+                self._line.obtained()
                 self.fence.check(connection)
                 self._local.connection = connection
                 try:
@@ -110,7 +114,7 @@ class Database:
                 revision = bumped(connection)
             self.high_water.raise_to(revision=revision)
         finally:
-            self._line.release()
+            self._line.leave()
         self.signal.moved_here()
 
     def use_wal(self) -> str:
@@ -272,7 +276,8 @@ def corrupt(path: Path, detail: str) -> Terminal:
 def _locked(path: Path) -> Retryable:
     return Retryable(
         "DatabaseLocked",
-        f"{path} was locked by another program for {BUSY_SECONDS:.0f} s, so nothing was written: try again",
+        f"{path} is locked by another program and stayed so for up to {BUSY_SECONDS:.0f} s, so nothing was written: "
+        "try again",
         delay=1.0,
     )
 

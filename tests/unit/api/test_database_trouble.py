@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -14,9 +17,11 @@ from api.app import create_app
 from api.controller_link import ControllerLink
 from controller.settings import Settings
 from controller.store import Store, database
-from support.api_world import BASE, TOKEN, instance_body, repository_manifest
+from support.api_world import BASE, TOKEN, RunningServer, instance_body, repository_manifest
 from support.in_process import InProcess
 from support.ready_database import open_ready
+
+LONGEST_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -44,6 +49,42 @@ def test_a_locked_database_refuses_writes_for_now(http: httpx.Client, settings: 
         assert http.get("/api/repositories/shop").status_code == 200
         other.execute("ROLLBACK")
     assert http.post("/api/instances", json=instance_body()).status_code == 201
+
+
+def test_reading_goes_on_while_more_want_to_write_than_there_are_threads(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Another program keeps the database all the while; nothing that was refused is there, nothing else is missing."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 4.0)
+    many = settings.model_copy(update={"max_instances": 0})
+    server = RunningServer(create_app(store, many, TOKEN, ControllerLink(settings.controller_socket)))
+    request.addfinalizer(server.stop)
+    answers: queue.SimpleQueue[httpx.Response] = queue.SimpleQueue()
+    limits = httpx.Limits(max_connections=None)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with (
+        closing(sqlite3.connect(settings.database, isolation_level=None)) as other,
+        httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=LONGEST_SECONDS) as client,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+
+        def write(number: int) -> None:
+            answers.put(client.post("/api/instances", json=instance_body(f"i{number}")))
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(80)]
+        for writer in writers:
+            writer.start()
+        waits = []
+        while any(writer.is_alive() for writer in writers):
+            began = time.monotonic()
+            assert client.get("/api/repositories/shop").status_code == 200
+            waits.append(time.monotonic() - began)
+        other.execute("ROLLBACK")
+        refused = [answers.get() for _ in writers]
+        assert {(answer.status_code, answer.json()["reason"]) for answer in refused} == {(503, "DatabaseLocked")}
+        assert store.instances.count() == 0
+        assert max(waits) < 3.0, "those who write would hold all threads for four seconds"
+        assert client.post("/api/instances", json=instance_body()).status_code == 201
 
 
 def test_a_full_disk_is_507(http: httpx.Client, store: Store) -> None:
