@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -26,7 +27,7 @@ from .records import Record, now
 
 RUN_TARGET = "/run/cco"
 """Where a container would see the instance's own folder; here its source is used as it is."""
-_SCRATCH = "cco-"
+_SCRATCH = re.compile(r"cco-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Environment:
             Unavailable: a file of ours cannot be written.
         """
         user = self.user(record)
-        scratch = scratch_root(user) / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
+        scratch = scratch_root(user) / f"cco-{uuid.uuid4().hex[:12]}"
         argv = list(self.command)
         if not argv:
             programs = find_programs(self.claude, user)
@@ -139,7 +140,7 @@ class Environment:
 
     def remove_scratch(self, path: str) -> None:
         """Remove the folder of a run whose shim did not; idempotent."""
-        if Path(path).name.startswith(_SCRATCH):
+        if _SCRATCH.fullmatch(Path(path).name):
             shutil.rmtree(path, ignore_errors=True)
 
     def open_ways(self, record: Record) -> None:

@@ -143,6 +143,7 @@ class Records:
             try:
                 seen = path.stat()
             except FileNotFoundError:
+                self.folder.stat()  # only in a folder that is there something can be absent
                 self._cache.pop(name, None)
                 return None
             signature = (seen.st_ino, seen.st_mtime_ns)
@@ -217,7 +218,10 @@ class Records:
         with self._known():
             try:
                 data = json.loads(self.path(name, suffix).read_bytes())
-            except (FileNotFoundError, ValueError):
+            except FileNotFoundError:
+                self.folder.stat()
+                return None
+            except ValueError:
                 return None
         return data if isinstance(data, dict) else None
 

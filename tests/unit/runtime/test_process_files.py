@@ -1,0 +1,190 @@
+"""The process runtime's files, and who a process is; without starting a workload."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Conflict, Unavailable
+from controller.runtime.process.events import watch_records
+from controller.runtime.process.homes import Homes, Owner
+from controller.runtime.process.logs import LogFile, older, tail
+from controller.runtime.process.processes import Identity, boot_id, descendants, marked
+from controller.runtime.process.records import Exit, Record, Records, Run, now
+from controller.runtime.protocol import Limits, Resync
+
+LIMITS = Limits(cpus=1, memory=64 * 1024**2, pids=9)
+
+
+def record(name: str = "cco-web-1", uid: str = "11111111-1111-4111-8111-111111111111") -> Record:
+    return Record(
+        id="f" * 32,
+        installation="ours",
+        name=name,
+        instance="web",
+        uid=uid,
+        attempt=1,
+        image_id="sha256:0",
+        spec_hash="hash",
+        workdir="/",
+        user=(1, 2),
+        created_at=now(),
+        sources=("/srv",),
+        env={"A": "b"},
+    )
+
+
+def me() -> Identity:
+    found = Identity.of(os.getpid())
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    made = Records(tmp_path / "process")
+    made.prepare()
+    return made
+
+
+def test_a_record_reads_as_it_was_written(records: Records) -> None:
+    assert records.add(record(), LIMITS)
+    assert not records.add(record(), Limits(cpus=2, memory=1, pids=1))
+    assert records.all() == [record_as_read(records)]
+    assert records.limits("cco-web-1") == LIMITS
+    records.forget("cco-web-1")
+    records.forget("cco-web-1")
+    assert records.all() == []
+    assert list(records.folder.iterdir()) == []
+
+
+def record_as_read(records: Records) -> Record:
+    found = records.read("cco-web-1")
+    assert found is not None
+    assert found == dataclasses.replace(record(), created_at=found.created_at)
+    return found
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"id": 1}', "\0"])
+def test_what_we_did_not_write_is_nobody_of_ours_and_stays(records: Records, content: str) -> None:
+    path = records.path("cco-web-1", "workload")
+    path.write_text(content)
+    assert records.all() == []
+    assert not records.add(record(), LIMITS)
+    assert path.read_text() == content
+
+
+def test_an_end_counts_for_its_own_run_only(records: Records) -> None:
+    run = Run("one", me(), me(), now(), "/scratch", {"memory": "/x"}, notice="told")
+    records.write_run("cco-web-1", run)
+    assert records.run("cco-web-1") == run
+    records.write_exit("cco-web-1", Exit("one", 3, oom_killed=False, finished_at=now()))
+    assert records.exit("cco-web-1", run) is not None
+    assert records.exit("cco-web-1", dataclasses.replace(run, id="two")) is None
+
+
+def test_a_folder_that_went_away_is_not_an_empty_one(records: Records) -> None:
+    records.folder.rename(records.folder.with_name("moved"))
+    for look in (records.check, records.all, lambda: records.read("x"), lambda: records.run("x")):
+        with pytest.raises(Unavailable, match="put it back"):
+            look()
+
+
+def test_a_pid_that_came_again_is_somebody_else() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with child:
+        who = Identity.of(child.pid)
+        assert who is not None
+        assert who.is_alive()
+        impostors = (dataclasses.replace(who, started=who.started - 1), dataclasses.replace(who, boot="another"))
+        for impostor in impostors:
+            assert not impostor.is_alive()
+            assert impostor.wait(0)
+            assert not impostor.send(signal.SIGKILL)
+        assert who.is_alive(), "nobody killed it for another"
+        assert not who.wait(0)
+        assert who in descendants(os.getpid())
+        assert who.send(signal.SIGKILL)
+        assert who.wait(10)
+    assert Identity.of(child.pid) is None
+    assert who.boot == boot_id()
+
+
+def test_processes_are_found_by_their_mark() -> None:
+    environment = {**os.environ, "CCO_TEST_MARK": f"{os.getpid()}"}
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env=environment)
+    with child:
+        who = Identity.of(child.pid)
+        assert marked(f"CCO_TEST_MARK={os.getpid()}") == {who}
+        assert marked(f"CCO_TEST_MARK={os.getpid()}0") == set()
+        child.kill()
+
+
+def test_a_log_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = LogFile(path, largest=1000)
+    for number in range(1000):
+        log.write(b"line %d\n" % number)
+    assert path.stat().st_size + older(path).stat().st_size < 2100
+    assert tail(path, 2) == b"line 998\nline 999\n"
+    assert tail(tmp_path / "none", 2) == b""
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    LogFile(tmp_path / "no" / "such" / "folder").write(b"lost")
+
+
+def owner(uid: str = "11111111-1111-4111-8111-111111111111") -> Owner:
+    return Owner("ours", "web", uid, now())
+
+
+def test_a_home_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
+    homes = Homes(tmp_path / "homes", "cco")
+    assert homes.make(owner(), None)
+    home = homes.path("web", owner().uid) / "home"
+    assert home.stat().st_mode & 0o777 == 0o700
+    (home / "kept").touch()
+    assert not homes.make(owner(), None)
+    assert (home / "kept").exists()
+    assert [name for name, _ in homes.all()] == ["cco-web-11111111-home"]
+    homes.remove(owner())
+    homes.remove(owner())
+    assert homes.all() == []
+
+
+def test_a_home_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    homes = Homes(tmp_path / "homes", "cco")
+    homes.make(owner(), None)
+    other = owner("11111111-2222-4222-8222-222222222222")  # the same name, another uid
+    for act in (lambda: homes.make(other, None), lambda: homes.remove(other)):
+        with pytest.raises(Conflict, match="left alone"):
+            act()
+
+
+def test_a_removal_that_was_cut_off_is_finished(tmp_path: Path) -> None:
+    homes = Homes(tmp_path / "homes", "cco")
+    homes.make(owner(), None)
+    half = tmp_path / "homes" / ".cco-web-11111111-home.0a0b0c0d"
+    half.mkdir()
+    (half / "rest").touch()
+    homes.remove(owner())
+    assert list((tmp_path / "homes").iterdir()) == []
+
+
+def test_a_watch_tells_whose_workload_went(records: Records) -> None:
+    records.add(record(), LIMITS)
+    stop = threading.Event()
+    watch = watch_records(records, "ours", stop)
+    assert isinstance(next(watch), Resync)
+    records.forget("cco-web-1")
+    assert next(watch) == record().uid
+    records.add(dataclasses.replace(record(), installation="theirs", uid="x"), LIMITS)
+    stop.set()
+    assert list(watch) == []
