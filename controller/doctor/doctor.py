@@ -24,7 +24,7 @@ from controller.workspace.types import Workspaces
 
 from . import capacity, fleet
 from .clock import ClockWatch
-from .database import damaged, examine_size
+from .database import damaged, examine_database, examine_size
 from .disk import examine_disk
 from .engine import EngineChecks
 from .examination import Examiner, Finding, Look, Shared, failed, well
@@ -146,6 +146,10 @@ class Doctor:
 
     def _database(self) -> Finding:
         path = self.settings.database
+        # The store's connections have pages in memory; a new one sees what is on the disk.
+        on_disk = examine_database(path)
+        if on_disk is not None and on_disk.status is CheckStatus.FAIL:
+            return on_disk
         try:
             found = self.store.integrity()
         except Terminal as error:

@@ -20,6 +20,7 @@ from api.app import create_app
 from api.controller_link import ControllerLink
 from api.serving import Server
 from api.tokens import load_or_create_token
+from controller.doctor.doctor import Doctor
 from controller.errors import Unavailable
 from controller.orphans.assembly import assemble
 from controller.reconcile.actions import Plan
@@ -27,15 +28,18 @@ from controller.reconcile.loop import Request
 from controller.reconcile.observed import work_out
 from controller.reconcile.plan import plan
 from controller.resources import Instance
+from controller.resources.orphan import OrphanList
 from controller.runtime.choice import Runtimes, only
 from controller.settings import Settings
 from controller.store import Store
 from controller.streams import StreamServer
+from controller.streams.checks import CheckStreams
 from controller.streams.instances import InstanceStreams
 from controller.streams.orphans import OrphanStreams
 from controller.streams.snapshots import SnapshotStreams
 
 from .fake_disk import FakeDisk
+from .fake_engine_view import FakeEngineView
 from .fake_runtime import FakeRuntime
 from .fake_workspaces import FakeWorkspaces
 from .world import START, World
@@ -49,6 +53,8 @@ class Installation:
 
     Attributes:
         address: the server's URL.
+        engine_view: what the engine says of itself.
+        orphans: what the doctor is told of them.
         resting: while true, the controller does nothing (its socket still answers).
     """
 
@@ -63,10 +69,13 @@ class Installation:
         app = create_app(self.store, self.settings, load_or_create_token(self.settings), self._link)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = Server(config, app.state.hub)
+        self.engine_view = FakeEngineView(self.world.engine)
+        self.orphans = OrphanList()
         runtimes = only(FakeRuntime(self.world.engine))
         streams = [
             *InstanceStreams(self.store.instances.get, self._preview, runtimes).routes(),
             *self._orphan_streams(runtimes).routes(),
+            *CheckStreams(self._doctor(runtimes)).routes(),
             *self._snapshot_streams(runtimes).routes(),
         ]
         self._streams: StreamServer | None = StreamServer(self.settings.controller_socket, streams)
@@ -74,6 +83,20 @@ class Installation:
             threading.Thread(target=self._serve, name="api"),
             threading.Thread(target=self._reconcile, name="loop"),
         ]
+
+    def _doctor(self, runtimes: Runtimes) -> Doctor:
+        """Return what looks at everything; the engine it sees is the fake one."""
+        world = self.world
+        return Doctor(
+            settings=self.settings,
+            store=self.store,
+            runtimes=runtimes,
+            workspaces=world.workspaces(),
+            engine=lambda: self.engine_view,
+            credentials=lambda: {"ANTHROPIC_API_KEY": "sk-ant-fake"} if world.credentials else {},
+            heard=world.agents.all_heard,
+            orphans=lambda: self.orphans,
+        )
 
     def _orphan_streams(self, runtimes: Runtimes) -> OrphanStreams:
         """Return what answers about orphans; everything on the fake disk is as old as the world."""

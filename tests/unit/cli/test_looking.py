@@ -143,8 +143,10 @@ def test_status(fleet: Installation, cco: Cco) -> None:
 def test_status_tells_what_needs_attention(fleet: Installation, cco: Cco) -> None:
     fleet.world.engine.go_away()
     fleet.world.change("web", resources={"cpus": 2})
-    wait_until(lambda: "engine:      unavailable" in cco.ok("status"))
-    assert "It is not known how web is (RuntimeUnavailable)" in cco.ok("status")
+    wait_until(lambda: "It is not known how web is (RuntimeUnavailable)" in cco("status").stdout)
+    result = cco("status")
+    assert result.exit_code == ExitCode.UNAVAILABLE
+    assert "engine:      unavailable" in result.stdout
     fleet.world.engine.come_back()
 
 

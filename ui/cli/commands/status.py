@@ -25,7 +25,7 @@ _ATTENTION = (DisplayState.ERROR, DisplayState.UNKNOWN, DisplayState.WAITING)
 def status(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
     """Show the fleet and the health of server, controller and engine.
 
-    Exit code 6 when the server or the controller does not answer.
+    Exit code 6 when the server, the controller or the engine does not answer.
     """
     with cli.client() as client:
         health = client.health()
@@ -54,8 +54,8 @@ def status(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
 def _parts(address: str, version: Version, health: Health, instances: list[Instance], terminal: Terminal) -> list[str]:
     rows: list[tuple[str, Cell | str]] = [("server", Cell(f"ok at {address}, version {version.version}", "good"))]
     for name, part in health:
-        if name == "status":
-            continue  # the sum of the others
+        if name == "status" or part is None:  # the sum of the others; a part that is not needed, or not known of
+            continue
         text = f"{part.status}: {part.detail}" if part.detail else part.status
         rows.append((name, Cell(text, "good" if part.status == "ok" else "bad")))
     if all(name != "engine" for name, _ in rows):
@@ -64,7 +64,7 @@ def _parts(address: str, version: Version, health: Health, instances: list[Insta
 
 
 def _engine(instances: list[Instance]) -> Cell:
-    """Return what the controller's newest looks say about the engine; nobody else talks to it."""
+    """Return what is stored of the controller's newest looks at the engine, where it cannot be asked itself."""
     looks = [find_condition(instance.status.conditions, "Ready") for instance in instances]
     failed = next((look for look in looks if look is not None and look.reason == ENGINE_AWAY), None)
     if failed is not None:
