@@ -27,6 +27,7 @@ from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
 from .logs import configure_logging
 from .manifests import Manifests
 from .orphans.assembly import assemble
+from .rebuild import rebuild
 from .reconcile.actions import Plan
 from .reconcile.brake import FleetBrake
 from .reconcile.disk import DiskWatch
@@ -288,21 +289,38 @@ def stop_at_signals() -> threading.Event:
     return stop
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    runs = commands.add_parser("run", help="run the loop until SIGTERM or SIGINT")
+    runs.add_argument("--standby", action="store_true", help="wait for the controller that is there, and follow it")
+    rebuilds = commands.add_parser(
+        "rebuild", help="put a lost or damaged database together again from what stands beside it; says what first"
+    )
+    rebuilds.add_argument("--yes", action="store_true", help="do it")
+    rebuilds.add_argument(
+        "--without-runtimes", dest="with_runtimes", action="store_false", help="go by the files alone"
+    )
+    rebuilds.add_argument("--installation", metavar="ID", help="the installation's id, if no file tells it any more")
+    for command in (runs, rebuilds):
+        add_flags(command)
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m controller", description="The cc-orchestrator controller.")
-    parser.add_argument("command", choices=["run"], help="run the loop until SIGTERM or SIGINT")
-    parser.add_argument("--standby", action="store_true", help="wait for the controller that is there, and follow it")
-    add_flags(parser)
-    flags = vars(parser.parse_args(arguments))
-    del flags["command"]
-    standby: bool = flags.pop("standby")
+    flags = vars(_parser().parse_args(arguments))
+    command = flags.pop("command")
+    own = {key: flags.pop(key) for key in ("standby", "yes", "with_runtimes", "installation") if key in flags}
     os.umask(0o077)
     stop = stop_at_signals()
     try:
         settings = load_settings(**flags)
         configure_logging(settings.log_level)
-        run(settings, stop, standby=standby)
+        if command == "rebuild":
+            rebuild(settings, print, **own)
+        else:
+            run(settings, stop, **own)
     except CcoError as error:
         print(f"controller: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # the entry point's own words
         return 1

@@ -86,6 +86,17 @@ def check_same(database: Path, identity: str) -> None:
         )
 
 
+def check_uuid(text: str) -> str:
+    """Return the text if it is an installation's id.
+
+    Raises:
+        Terminal: ``InstallationUnknown``.
+    """
+    if not _is_uuid(text):
+        raise Terminal("InstallationUnknown", f"{text!r} is no installation's id, which is a UUID")
+    return text
+
+
 def create_private(path: Path) -> None:
     """Make the file with mode 0600 if it is not there, owned by its folder's owner where we are root."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

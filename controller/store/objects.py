@@ -110,6 +110,12 @@ class ObjectStore(Generic[Obj, Spec, Status]):
             self._check_free(connection, made)
             return self._insert(connection, made)
 
+    def restore(self, known: Obj) -> Obj:
+        """Store an object as it was, with its uid, generation and status; raises AlreadyExists."""
+        with self._database.write() as connection:
+            self._check_free(connection, known)
+            return self._insert(connection, known)
+
     def apply(
         self, manifest: Manifest[Spec], resource_version: int | None = None, *, dry_run: bool = False
     ) -> Applied[Obj]:

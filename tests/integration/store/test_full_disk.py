@@ -56,7 +56,7 @@ def fill(path: Path) -> None:
 
 def until_refused(write: Callable[[int], object]) -> tuple[list[int], Retryable]:
     """Write until the space that SQLite has reserved is used up; returns what was acknowledged."""
-    written = []
+    written: list[int] = []
     for number in range(500):
         try:
             write(number)
