@@ -5,9 +5,18 @@ set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/system.sh
 . scripts/system.sh
+# shellcheck source=scripts/together.sh
+. scripts/together.sh
+
+use_real_system
+without_docker=$(together_stop)
 
 if ! docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
-  say "no Docker engine answers, so nothing of ours runs"
+  if [ -n "$without_docker" ]; then
+    say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
+  else
+    say "no Docker engine answers, so nothing of ours runs"
+  fi
   [ ! -d .demo ] || say "the demo's folder .demo stays until 'make down' finds an engine"
   exit 0
 fi
@@ -58,6 +67,9 @@ fi
 use_real_system
 if [ -n "$(compose ps --all --quiet)$(instances --all)" ]; then
   stop_system
+  without_docker=stopped
+fi
+if [ -n "$without_docker" ]; then
   say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
 else
   say "nothing else of ours runs"

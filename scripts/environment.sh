@@ -1,14 +1,19 @@
 #!/bin/sh
 # Make the Python environment .venv from the pinned requirements: `environment.sh client` what the `cco` command
-# needs, `environment.sh dev` also everything for tests and checks (and, as root on Debian or Ubuntu, their programs).
+# needs, `environment.sh server` what the system and its agents need without Docker, `environment.sh dev` also everything
+# for tests and checks (and, as root on Debian or Ubuntu, their programs).
 # Run again it does nothing, until a requirement changes.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-kind=${1:?client or dev}
+kind=${1:?client, server or dev}
 stamp=.venv/.cc-orchestrator-$kind
+case $kind in
+  server) files="requirements/controller.txt requirements/agent.txt" ;;
+  *) files="requirements/$kind.txt" ;;
+esac
 
 # The first of its arguments that runs.
 uv_command() {
@@ -46,7 +51,8 @@ test_programs() {
 
 [ "$kind" != dev ] || test_programs
 
-wanted=$(cat "requirements/$kind.txt" requirements/build.txt pyproject.toml | cksum)
+# shellcheck disable=SC2086  # a list of words
+wanted=$(cat $files requirements/build.txt pyproject.toml | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
   exit 0
 fi
@@ -60,9 +66,10 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
   say "making .venv"
   "$uv" venv --quiet --clear --python '>=3.11' .venv
 fi
-say "installing requirements/$kind.txt into .venv"
-"$uv" pip install --quiet --python .venv/bin/python --require-hashes \
-  --requirement "requirements/$kind.txt" --requirement requirements/build.txt
+say "installing $files into .venv"
+set --
+for file in $files requirements/build.txt; do set -- "$@" --requirement "$file"; done
+"$uv" pip install --quiet --python .venv/bin/python --require-hashes "$@"
 # The project itself, from these files: a change of the source needs no new installation.
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"
