@@ -16,7 +16,8 @@ from .observed import Observed
 QUEUE_SECONDS = 10.0
 """Whoever waits for a turn is woken for it; this is for a hint that got lost."""
 
-_LOOK_AGAIN = 10.0
+LOOK_AGAIN = 10.0
+"""Seconds between two looks at what changes without a hint."""
 
 
 def held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | None:
@@ -26,9 +27,9 @@ def held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | N
             "Claude Code has nothing to log in with: set ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN or "
             "ANTHROPIC_AUTH_TOKEN for the controller ('make up' passes it on)"
         )
-        return Plan(blocked=Blocked("CredentialsMissing", message), requeue_after=_LOOK_AGAIN)
+        return Plan(blocked=Blocked("CredentialsMissing", message), requeue_after=LOOK_AGAIN)
     if observed.disk.full is not None:
-        return Plan(blocked=Blocked("DiskPressure", observed.disk.full), requeue_after=_LOOK_AGAIN)
+        return Plan(blocked=Blocked("DiskPressure", observed.disk.full), requeue_after=LOOK_AGAIN)
     if not is_asked(instance):
         held = _by_its_failures(instance, now) or _by_the_fleet(observed)
         if held is not None:

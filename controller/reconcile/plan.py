@@ -33,7 +33,7 @@ from .actions import (
 )
 from .deletion import delete, delete_without_repository
 from .exits import is_final
-from .holding import QUEUE_SECONDS, held_back, is_asked
+from .holding import LOOK_AGAIN, QUEUE_SECONDS, held_back, is_asked
 from .observed import Observed, Pace, Wanted
 
 INPUT_NEEDED = "input needed"
@@ -204,7 +204,7 @@ def _keep_running(
     if drift:
         message = "the spec changed in a way that needs a restart; it is done when Claude's turn ends"
         return Plan(tuple(steps), Blocked("Draining", message, waiting=True))
-    return Plan(tuple(steps), requeue_after=_next_look(workload, heard, pace, now))
+    return Plan(tuple(steps), requeue_after=_next_look(workload, observed, pace, now))
 
 
 def _in_turn(observed: Observed, actions: tuple[Action, ...]) -> Plan:
@@ -259,14 +259,21 @@ def _overdue(instance: Instance, observed: Observed, workload: Workload, pace: P
     return held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))
 
 
-def _next_look(workload: Workload, heard: Heard | None, pace: Pace, now: datetime) -> float | None:
-    """Return when time alone changes something: an agent becoming silent, or a start past its deadline."""
+def _next_look(workload: Workload, observed: Observed, pace: Pace, now: datetime) -> float:
+    """Return when time alone changes something: an agent becoming silent, or a start past its deadline.
+
+    Past a deadline nothing is imminent: what holds the restart back is looked at again after a while.
+    """
+    heard = observed.heard
     if heard is None or heard.report.session.state is SessionState.STARTING:
-        began = workload.started_at or now
-        return max((began + pace.start_deadline - now).total_seconds(), 1.0)
-    if heard.age < pace.silent_after:
+        began = workload.started_at if heard is None else heard.report.session.since
+        by_the_clock = ((began or now) + pace.start_deadline - now).total_seconds()
+        left = max(by_the_clock, pace.start_deadline.total_seconds() - observed.listening_for)
+    elif heard.age < pace.silent_after:
         return pace.silent_after - heard.age + 0.1
-    return max(pace.silence_deadline.total_seconds() - heard.age, 1.0)
+    else:
+        left = pace.silence_deadline.total_seconds() - heard.age
+    return max(left, 1.0) if left > 0 else LOOK_AGAIN
 
 
 def _collect_changed(instance: Instance, observed: Observed) -> tuple[Action, ...]:

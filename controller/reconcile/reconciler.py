@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from controller.agents import Agents, Heard
-from controller.errors import CcoError, NotFound, Retryable
+from controller.errors import CcoError, NotFound, Retryable, Terminal
 from controller.resources import (
     EventType,
     Instance,
@@ -149,7 +149,7 @@ class InstanceReconciler:
         workloads = self.runtimes.of(instance).inspect(uid)
         attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
-        heard = _current(self.links.heard(uid), attempt, only)
+        heard = _current(self.links.heard(uid), attempt, only, self.clock())
         status = instance.status.model_copy(update={"attempt": attempt})
         instance = instance.model_copy(update={"status": status})
         instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
@@ -187,8 +187,9 @@ class InstanceReconciler:
             try:
                 status = self.executor.execute(action, instance, status, wanted, self.clock())
             except CcoError as error:
-                meta = instance.metadata
-                self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, error.reason, error.message)
+                if not _is_known(instance, error):
+                    meta, warning = instance.metadata, EventType.WARNING
+                    self.events.record(Kind.INSTANCE, meta.name, meta.uid, warning, error.reason, error.message)
                 return status, Mishap(error, action)
         return status, None
 
@@ -279,12 +280,24 @@ def _sooner(requeue_after: float | None, step: Transition | None, now: datetime)
     return late if requeue_after is None else min(requeue_after, late)
 
 
-def _current(heard: Heard | None, attempt: int, workload: Workload | None) -> Heard | None:
-    """Return what was heard if it is about this run of this attempt; an earlier run's last words do not count."""
+def _current(heard: Heard | None, attempt: int, workload: Workload | None, now: datetime) -> Heard | None:
+    """Return what was heard if it is about this run of this attempt; an earlier run's last words do not count.
+
+    A start that lies in the future means that the clock was set back since; then the connection alone tells.
+    """
     if heard is None or heard.report.attempt != attempt:
         return None
     started = workload.started_at if workload is not None else None
-    return None if started is not None and heard.report.sent_at < started else heard
+    if started is None or heard.report.sent_at >= started or (started > now and heard.connected):
+        return heard
+    return None
+
+
+def _is_known(instance: Instance, error: CcoError) -> bool:
+    """Tell whether the same hopeless try has failed before; its event was recorded when it began to be hopeless."""
+    ready = find_condition(instance.status.conditions, "Ready")
+    same = ready is not None and (ready.reason, ready.message) == (error.reason, error.message)
+    return same and isinstance(error, Terminal)
 
 
 def _with_place(instance: Instance, wanted: Wanted, seen: WorkspaceState) -> Instance:

@@ -92,17 +92,20 @@ OVERDUE: dict[str, Row] = {
     "has not reported, but nobody listened that long": Row(
         BASE.but(workloads=(OLD,), heard=None, listening_for=START - 0.1), [], None, 1.0
     ),
+    "has not reported, and a controller has just begun to listen: no look before it may judge": Row(
+        BASE.but(workloads=(OLD,), heard=None, listening_for=10.0), [], None, START - 10.0
+    ),
     "has not reported and its start is not known": Row(
         BASE.but(workloads=(workload(started_at=None),), heard=None), [], None, START
     ),
     "reports that it starts, for a minute": Row(
-        BASE.but(heard=heard("starting", session={"since": ago(seconds=60)})), [], None, 1.0
+        BASE.but(heard=heard("starting", session={"since": ago(seconds=60)})), [], None, START - 60.0
     ),
     "reports that it starts until the deadline": Row(
         BASE.but(heard=heard("starting", session={"since": ago(seconds=START)})), ["RestartWorkload"]
     ),
     "does not come up, and there is nothing to log in with: a restart would not help": Row(
-        BASE.but(heard=heard("starting", session={"since": ago(seconds=START)}), credentials=False), [], None, 1.0
+        BASE.but(heard=heard("starting", session={"since": ago(seconds=START)}), credentials=False), [], None, 10.0
     ),
     "does not come up, and has failed too often": Row(
         BASE.but(instance=instance(status=healthy_status(failures=failed(MAX_FAILURES))), workloads=(OLD,), heard=None),
@@ -123,7 +126,7 @@ OVERDUE: dict[str, Row] = {
     "is silent for too long": Row(BASE.but(heard=heard(age=SILENCE)), ["RestartWorkload"]),
     "is silent for too long in a turn": Row(BASE.but(heard=heard("working", age=SILENCE)), ["RestartWorkload"]),
     "is silent for too long, and there is nothing to log in with": Row(
-        BASE.but(heard=heard(age=SILENCE), credentials=False), [], None, 1.0
+        BASE.but(heard=heard(age=SILENCE), credentials=False), [], None, 10.0
     ),
 }
 
