@@ -24,8 +24,9 @@ from . import problems
 from .admission import Admission
 from .auth import Auth
 from .controller_link import ControllerLink
-from .gate import Gate
+from .gate import METHODS, Gate
 from .hub import Hub
+from .rate import RateLimit
 from .reference import reference_page
 from .routes import doctor, documented, instance_parts, instances, orphans, repositories, snapshots, system
 
@@ -43,7 +44,6 @@ ROUTERS = (
     system.router,
     system.door,
 )
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create_app(
@@ -53,7 +53,7 @@ def create_app(
 
     Args:
         store: open; stays open after the application ends.
-        settings: ``allowed_hosts`` and ``max_instances`` matter here.
+        settings: ``allowed_hosts``, ``max_instances`` and ``requests_per_second`` matter here.
         token: what callers must send.
         controller: answers what the store cannot.
         public: more paths that need no login, such as the login page's own (``/assets/`` stands for all below).
@@ -86,10 +86,18 @@ def create_app(
         app.include_router(router)
     app.add_api_route("/docs", lambda: reference_page(app.openapi()), include_in_schema=False)
     app.add_api_route(
-        "/api/{path:path}", _nothing_here, methods=list(METHODS), response_model=None, include_in_schema=False
+        "/api/{path:path}", _nothing_here, methods=sorted(METHODS), response_model=None, include_in_schema=False
     )
+    for path, others in (("/login", METHODS - {"GET", "HEAD", "POST"}), ("/logout", METHODS - {"POST"})):
+        app.add_api_route(path, _nothing_here, methods=sorted(others), response_model=None, include_in_schema=False)
     documented.install(app, auth.cookie_name)
-    app.add_middleware(Gate, auth=auth, allowed_hosts=settings.allowed_hosts, public={"/login", *public})
+    app.add_middleware(
+        Gate,
+        auth=auth,
+        allowed_hosts=settings.allowed_hosts,
+        rate=RateLimit(settings.requests_per_second),
+        public={"/login", *public},
+    )
     return app
 
 

@@ -54,7 +54,12 @@ class Auth:
 
     def session_valid(self, cookies: Iterable[str]) -> bool:
         """Tell whether one of the ``Cookie`` headers carries a session that is ours and not over."""
-        return any(self._session_valid(cookie_parser(cookie).get(self.cookie_name, "")) for cookie in cookies)
+        return self.session_in(cookies) is not None
+
+    def session_in(self, cookies: Iterable[str]) -> str | None:
+        """Return the session in the ``Cookie`` headers that is ours and not over, if there is one."""
+        values = (cookie_parser(cookie).get(self.cookie_name, "") for cookie in cookies)
+        return next((value for value in values if self._session_valid(value)), None)
 
     def cookie(self, *, secure: bool) -> str:
         """Return the ``Set-Cookie`` header that begins a session."""

@@ -1,13 +1,16 @@
 """The door: what every request and every websocket has to pass, whoever answers it behind.
 
-In this order: a Host we are known under (a page of a stranger's name that resolves to us is turned away), no
-TRACE, an Origin of our own for whatever changes something, a body of bounded size, and a token or a session.
-The answer gets its security headers here, and an error that nobody foresaw its problem document.
+In this order: a Host we are known under (a page of a stranger's name that resolves to us is turned away), a method
+that is served at all (not TRACE), an Origin of our own for whatever changes something, a body of bounded size, a
+token or a session, and not more requests than one caller needs. The answer gets its security headers here, and an
+error that nobody foresaw its problem document.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final
@@ -20,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import problems
 from .auth import Auth
+from .rate import RateLimit
 from .wire import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,7 @@ logger = logging.getLogger(__name__)
 HEALTH: Final = "/api/health"
 LOGIN: Final = "/login"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 API_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 HEADERS: Final = {
@@ -46,12 +51,21 @@ class Gate:
 
     Args:
         allowed_hosts: host names; one without a port is allowed with any (a forwarded port is not ours to know).
+        rate: counts the requests of each caller: of the token and of strangers by address, of a browser by session.
         public: paths that need no login; one that ends in ``/`` stands for everything below it.
     """
 
-    def __init__(self, app: ASGIApp, auth: Auth, allowed_hosts: Collection[str], public: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        auth: Auth,
+        allowed_hosts: Collection[str],
+        rate: RateLimit,
+        public: Collection[str] = (),
+    ) -> None:
         self._app = app
         self._auth = auth
+        self._rate = rate
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._exact = frozenset({HEALTH, *(path for path in public if not path.endswith("/"))})
         self._below = tuple(path for path in public if path.endswith("/"))
@@ -97,11 +111,10 @@ class Gate:
                 "HostNotAllowed",
                 f"this server is not known as {host[:100]!r}, only as {names}: add the name to CCO_ALLOWED_HOSTS",
             )
-        if method == "TRACE":
-            allow = {"Allow": "DELETE, GET, HEAD, PATCH, POST, PUT"}
-            return problems.respond(
-                HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", "TRACE is not served", headers=allow
-            )
+        if method not in METHODS:
+            allow = ", ".join(sorted(METHODS))
+            detail = f"{method[:20]!r} is not served here, only {allow}"
+            return problems.respond(HTTPStatus.METHOD_NOT_ALLOWED, "MethodNotAllowed", detail, headers={"Allow": allow})
         changes = scope["type"] == "websocket" or method not in SAFE_METHODS
         origin = headers.get("origin")
         if changes and origin is not None and origin.lower().partition("://")[2] != host:
@@ -123,14 +136,16 @@ class Gate:
 
     def _check_login(self, scope: Scope, headers: Headers, *, changes: bool) -> Response | None:
         path: str = scope["path"]
+        address = address_of(scope)
         if path in self._exact or path.startswith(self._below):
-            return None
+            return self._count(f"anybody at {address}")
         bearer = headers.get("authorization")
         if bearer is not None:
             if self._auth.bearer_matches(bearer.encode("latin-1")):
-                return None
-            return wrong_token(self._auth, scope)
-        if self._auth.session_valid(headers.getlist("cookie")):
+                return self._count(f"token at {address}")
+            return self._count(f"anybody at {address}") or wrong_token(self._auth, scope)
+        session = self._auth.session_in(headers.getlist("cookie"))
+        if session is not None:
             if changes and headers.get("origin") is None:
                 # Browsers always send it here; a session is theirs, everybody else has the token.
                 return problems.respond(
@@ -138,7 +153,24 @@ class Gate:
                     "OriginNotAllowed",
                     "a session may change things only from a page of this server",
                 )
+            return self._count(f"session {hashlib.sha256(session.encode()).hexdigest()}")
+        return self._count(f"anybody at {address}") or self._ask_to_sign_in(scope, headers)
+
+    def _count(self, caller: str) -> Response | None:
+        wait = self._rate.take(caller)
+        if wait is None:
             return None
+        seconds = max(1, math.ceil(wait))
+        return problems.respond(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            f"these are more requests than one caller needs: wait {seconds} s; the setting requests_per_second "
+            "(CCO_REQUESTS_PER_SECOND) allows more, 0 any number",
+            headers={"Retry-After": str(seconds)},
+        )
+
+    def _ask_to_sign_in(self, scope: Scope, headers: Headers) -> Response:
+        path: str = scope["path"]
         if scope["type"] == "http" and not path.startswith("/api") and "text/html" in headers.get("accept", ""):
             query = scope.get("query_string", b"").decode("latin-1")
             target = quote(f"{path}?{query}" if query else path, safe="")
@@ -155,8 +187,7 @@ class Gate:
 
 def wrong_token(auth: Auth, scope: Scope) -> Response:
     """Return 401, or 429 after too many wrong tokens from one address."""
-    client = scope.get("client")
-    address = client[0] if client else "unknown"
+    address = address_of(scope)
     wait = auth.failures.count(address)
     if wait is not None:
         return problems.respond(
@@ -172,6 +203,12 @@ def wrong_token(auth: Auth, scope: Scope) -> Response:
         "the token is not this server's: the right one is in the file 'token' of its state directory",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
     )
+
+
+def address_of(scope: Scope) -> str:
+    """Return where a request comes from: the peer's address, never what a header says."""
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 class _Answer:

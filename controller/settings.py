@@ -62,6 +62,8 @@ class Settings(BaseSettings):
         state_dir: database, sockets, token; the same absolute path on the host and in the controller's container.
         root: repositories must lie below it, because the controller's container sees only this part of the host.
         allowed_hosts: names the server answers to; in the environment separated by commas or spaces.
+        requests_per_second: what the server answers one caller (the token at one address, a browser's session) in the
+            long run, twice that at once; ``0`` = no limit.
         worktree_base_path: where worktrees go; default: ``<repository>.worktrees`` beside each repository.
         claude: Claude Code's program for runtime ``process``, a path or a name to look for on PATH.
         model_base_url: where Claude Code finds its model; default: ``ANTHROPIC_BASE_URL``, else the usual place.
@@ -80,6 +82,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     allowed_hosts: Words = ("127.0.0.1", "localhost", "[::1]")
+    requests_per_second: float = Field(default=500.0, ge=0, le=1e6)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_instances: int = Field(default=5, ge=0)
     runtime: str = "docker"
