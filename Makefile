@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up demo down test test-unit check setup engine images lock clean
+.PHONY: help up demo down test test-unit faults check setup engine images lock clean
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
@@ -22,6 +22,9 @@ test: setup images ## Every test, with containers and a browser
 
 test-unit: setup ## The tests that need no Docker (about a minute)
 	$(PYTEST) --numprocesses auto tests/unit
+
+faults: setup images ## Kill the controller, and let all else fail, at every side effect (hours; `make test` tries a spread)
+	TEST_FAULTS=all $(PYTEST) --numprocesses auto tests/faults
 
 check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
 	$(PYTHON) -m ruff format --check .

@@ -1,6 +1,6 @@
 #!/bin/bash
-# `make test`: every test. Unit tests on all processors first, then, one at a time, what runs containers and a browser;
-# last the coverage of both together. Results go to test-results/.
+# `make test`: every test. Unit tests on all processors first, then crashes without Docker; then, one at a time, what
+# runs containers and a browser; last the coverage of all together. Results go to test-results/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -23,7 +23,10 @@ run() {
 }
 
 run unit --numprocesses auto tests/unit
-run system tests --ignore tests/unit
+# What needs no engine: a life of an instance, cut off at every side effect. Its coverage would only repeat the others'.
+cut_off=(tests/faults/test_in_process.py tests/faults/test_verify.py)
+run faults --numprocesses auto --no-cov "${cut_off[@]}"
+run system tests --ignore tests/unit "${cut_off[@]/#/--ignore=}"
 .venv/bin/coverage report --fail-under "$MINIMUM_COVERAGE" || failed=1
 printf '\n%s' "$summary"
 exit "$failed"
