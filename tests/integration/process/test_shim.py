@@ -1,0 +1,243 @@
+"""What the shim promises: it outlives the controller, leaves nothing behind, and is nobody's way to a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contracts.runtime_world import eventually, launch, look, watching
+from controller.errors import Terminal
+from controller.runtime.process.cgroups import find_hierarchies
+from controller.runtime.process.launch import mark_of
+from controller.runtime.process.processes import Identity, marked
+from controller.runtime.process.records import Records
+from controller.runtime.protocol import Limits, WorkloadState
+from support.process_world import MIB, ProcessWorld
+
+# Leaves its ancestors, its session and its environment, as a daemon that wants to be forgotten would.
+_STRAY = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        os.execve("/bin/sleep", ["sleep", "300"], {})
+    os._exit(0)
+os.wait()
+print("started", flush=True)
+time.sleep(300)
+"""
+
+
+def stray_world(folder: Path) -> tuple[ProcessWorld, Path]:
+    note = folder / "stray.pid"
+    return ProcessWorld(folder, command=(sys.executable, "-c", _STRAY, str(note))), note
+
+
+def test_it_outlives_a_controller_that_is_killed(world: ProcessWorld) -> None:
+    spec = world.spec()
+    world.runtime.create(spec)
+    program = f"""
+        import os, signal
+        from pathlib import Path
+        from controller.runtime.process.environment import Environment
+        from controller.runtime.process.runtime import ProcessRuntime
+        environment = Environment(state_dir=Path({str(world.state_dir)!r}), image="", command={tuple(world.command)!r})
+        runtime = ProcessRuntime(
+            root=Path({str(world.root)!r}), installation="ours", prefix="cco", environment=environment
+        )
+        runtime.start({spec.uid!r}, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        check=False,
+        timeout=60,
+        env={**os.environ, "ANTHROPIC_API_KEY": "of the controller"},
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert look(world, spec).state is WorkloadState.RUNNING
+    run = world.run(spec.uid)
+    for who in (run.shim, run.agent):
+        for file in ("environ", "cmdline"):
+            assert b"of the controller" not in Path(f"/proc/{who.pid}/{file}").read_bytes()
+    assert os.getsid(run.agent.pid) != os.getsid(run.shim.pid)
+    world.runtime.stop(spec.uid, grace=5)
+    assert look(world, spec).state is WorkloadState.EXITED
+
+
+def test_a_stray_does_not_outlive_its_workload(tmp_path: Path) -> None:
+    world, note = stray_world(tmp_path)
+    try:
+        spec = world.spec()
+        launch(world, spec)
+        eventually(note.exists)
+        stray = Identity.of(int(eventually(note.read_text)))
+        assert stray is not None
+        assert stray.is_alive()
+        world.runtime.stop(spec.uid, grace=1)
+        assert not stray.is_alive()
+        assert not marked(mark_of(world.record(spec.uid).id))
+    finally:
+        world.clean()
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "remove"])
+def test_a_shim_that_is_killed(world: ProcessWorld, verb: str) -> None:
+    spec = world.spec(stubborn=True)
+    launch(world, spec)
+    first = world.run(spec.uid)
+    with watching(world.runtime) as watcher:
+        watcher.drain()
+        first.shim.send(signal.SIGKILL)
+        watcher.expect(spec.uid)
+    seen = look(world, spec)
+    assert (seen.state, seen.exit_code, seen.oom_killed) == (WorkloadState.EXITED, 137, False)
+    assert seen.finished_at is not None
+    assert seen.error is not None
+    assert look(world, spec) == seen, "told alike at every look"
+    if verb == "start":
+        world.runtime.start(spec.uid, 1)
+        assert look(world, spec).state is WorkloadState.RUNNING
+    elif verb == "stop":
+        world.runtime.stop(spec.uid, grace=1)
+    else:
+        world.runtime.remove(spec.uid)
+    assert not first.agent.is_alive(), "never two for one uid, and nothing that nobody watches"
+    assert not Path(first.scratch).exists()
+
+
+def test_after_a_reboot_nothing_runs(world: ProcessWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    run = world.run(spec.uid)
+    path = Records(world.root).path("cco-web-1", "run")
+    world.runtime.stop(spec.uid, grace=5)
+    Records(world.root).path("cco-web-1", "exit").unlink()
+    # The pids of before belong to others now: here, to us.
+    me = Identity.of(os.getpid())
+    assert me is not None
+    earlier = {"boot": "before", "pid": me.pid, "started": me.started}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "shim": earlier, "agent": earlier}))
+    assert look(world, spec).state is WorkloadState.EXITED
+    world.runtime.start(spec.uid, 1)
+    assert look(world, spec).state is WorkloadState.RUNNING
+    assert world.run(spec.uid).id != run.id
+
+
+def test_many_starts_at_once_are_one(world: ProcessWorld) -> None:
+    spec = world.spec()
+    world.runtime.create(spec)
+    runtimes = [world.restarted() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda runtime: runtime.start(spec.uid, 1), runtimes))
+    assert world.runtime.logs(spec.uid, tail=10) in (b"", b"started\n")
+    eventually(lambda: world.runtime.logs(spec.uid, tail=10) == b"started\n")
+
+
+def test_a_machine_that_shuts_down_ends_it_gracefully(world: ProcessWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    world.run(spec.uid).shim.send(signal.SIGTERM)
+    eventually(lambda: look(world, spec).state is WorkloadState.EXITED)
+    seen = look(world, spec)
+    assert (seen.exit_code, seen.error) == (143, None)
+
+
+def test_what_it_prints_is_bounded(tmp_path: Path) -> None:
+    world = ProcessWorld(tmp_path, command=("/bin/sh", "-c", "yes | head -c 20000000; echo end; exec sleep 300"))
+    try:
+        spec = world.spec()
+        launch(world, spec)
+        eventually(lambda: world.runtime.logs(spec.uid, tail=1) == b"end\n", seconds=60)
+        assert sum(path.stat().st_size for path in world.root.glob("workloads/*.log*")) < 11 * MIB
+    finally:
+        world.clean()
+
+
+def test_a_program_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    world = ProcessWorld(tmp_path, command=("/no/such/program",))
+    spec = world.spec()
+    world.runtime.create(spec)
+    with pytest.raises(Terminal) as caught:
+        world.runtime.start(spec.uid, 1)
+    assert caught.value.reason == "InvalidWorkload"
+    assert "/no/such/program" in caught.value.message
+    assert look(world, spec).state is WorkloadState.CREATED
+    world.runtime.remove(spec.uid)
+
+
+def test_a_working_directory_that_went_away_is_named(world: ProcessWorld) -> None:
+    gone = world.make_source()
+    spec = world.spec(workdir=gone)
+    world.runtime.create(spec)
+    world.remove_source(gone)
+    with pytest.raises(Terminal, match=gone):
+        world.runtime.start(spec.uid, 1)
+
+
+def test_limits_are_the_kernels_or_said_to_be_none(world: ProcessWorld) -> None:
+    spec = world.spec()
+    seen = launch(world, spec)
+    run = world.run(spec.uid)
+    if "memory" not in run.cgroups:
+        assert seen.notice is not None
+        assert "memory" in seen.notice
+        assert {"memory"} != {each for found in find_hierarchies() for each in found.controllers}
+        return
+    limit = Path(run.cgroups["memory"]) / "memory.limit_in_bytes"
+    assert int(limit.read_text()) == spec.limits.memory
+    assert str(run.agent.pid) in (Path(run.cgroups["memory"]) / "cgroup.procs").read_text().split()
+    assert seen.notice is None
+    world.runtime.update(spec.uid, Limits(cpus=0.5, memory=128 * MIB, pids=50))
+    assert int(limit.read_text()) == 128 * MIB
+    assert int((Path(run.cgroups["cpu"]) / "cpu.cfs_quota_us").read_text()) == 50_000
+    assert int((Path(run.cgroups["pids"]) / "pids.max").read_text()) == 50
+    world.runtime.remove(spec.uid)
+    assert not limit.parent.exists()
+
+
+def test_files_and_core_dumps_are_limited(world: ProcessWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    limits = Path(f"/proc/{world.run(spec.uid).agent.pid}/limits").read_text()
+    rows = {line[:26].strip(): line[26:].split()[:2] for line in limits.splitlines()[1:]}
+    assert rows["Max core file size"] == ["0", "0"]
+    assert int(rows["Max open files"][1]) <= 16_384
+    assert rows["Max address space"] == ["unlimited", "unlimited"]
+
+
+def test_commands_run_in_the_workloads_environment(world: ProcessWorld) -> None:
+    spec = world.spec(env={"GREETING": "hello"})
+    launch(world, spec)
+    done = world.runtime.exec(spec.uid, ["sh", "-c", 'pwd; echo "$GREETING $CCO_INSTANCE"; ls -d "$HOME"'], timeout=10)
+    assert done.exit_code == 0
+    lines = done.output.decode().splitlines()
+    assert lines[:2] == [spec.workdir, "hello web"]
+    assert lines[2].endswith("-home/home")
+
+
+def test_a_terminal_ends_with_its_workload(world: ProcessWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    with world.runtime.attach(spec.uid, world.argv_echoing(), columns=80, rows=24) as terminal:
+        assert terminal.read() != b""
+        world.runtime.stop(spec.uid, grace=5)
+        while terminal.read():
+            pass
+
+
+def test_a_command_is_ended_in_time(world: ProcessWorld) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    with pytest.raises(Exception, match="did not end within") as caught:
+        world.runtime.exec(spec.uid, ["sleep", "300"], timeout=0.5)
+    assert getattr(caught.value, "reason", "") == "ExecTimeout"
