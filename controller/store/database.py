@@ -268,7 +268,7 @@ def corrupt(path: Path, detail: str) -> Terminal:
     """Return the error for a damaged file."""
     return Terminal(
         "DatabaseCorrupt",
-        f"{path} is damaged ({detail}); nothing was touched. Restore it from a backup, or put back "
+        f"{path} is damaged ({' '.join(detail.split())}); nothing was touched. Restore it from a backup, or put back "
         "what is known without it: 'python -m controller rebuild' (it keeps the damaged files)",
     )
 

@@ -31,7 +31,9 @@ class Integrity:
 
 def examine(connection: Connection) -> Integrity:
     """See :meth:`Store.integrity`."""
-    found = [str(line) for line in connection.scalars(text(f"PRAGMA integrity_check({MAX_PROBLEMS})"))]
+    found = [
+        " ".join(str(line).split()) for line in connection.scalars(text(f"PRAGMA integrity_check({MAX_PROBLEMS})"))
+    ]
     problems = [] if found == ["ok"] else found
     for table, row, parent, _ in connection.execute(text("PRAGMA foreign_key_check")):
         problems.append(f"row {row} of {table} refers to a row of {parent} that is not there")
