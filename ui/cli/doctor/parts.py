@@ -10,7 +10,7 @@ from typing import Any
 
 from controller.resources import Instance, Repository
 
-LEFT_OUT = "[left out]"
+LEFT_OUT = "[left-out]"
 _PLAIN_VARIABLES = frozenset({"HOME", "LANG", "PATH", "TERM", "CCO_INSTANCE", "CCO_STATE_DIR", "CCO_ROOT"})
 _MANIFEST_LABEL = "cc-orchestrator.manifest"
 

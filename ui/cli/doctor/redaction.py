@@ -65,7 +65,8 @@ _BEHIND: Final = tuple(
         rb"([?&#](?:token|key|secret|password|access_token)=)[^\s&\"'\\]{1,4096}",
         rb"(\b" + _NAME_WITH_IT + rb"\s{0,8}=\s{0,8})" + _VALUE,
         rb"(\\?\"" + _NAME_WITH_IT + rb"\\?\"\s{0,8}:\s{0,8})" + _QUOTED,
-        rb"((?:^|(?<=\n)|(?<=\\n))[ \t-]{0,64}" + _NAME_WITH_IT + rb":[ \t]{1,8})" + _VALUE,
+        # In prose and YAML only a name that ends in such a word, and no path: "password: x", not "TokenUnreadable: x".
+        rb"((?<![/\w.-])(?:[\w.-]{0,64}[_.-])?" + _TELLING_WORD.encode() + rb":[ \t]{1,8})" + _VALUE,
         rb"(\bx-api-key:\s{0,8})" + _VALUE,
     )
 )

@@ -60,6 +60,7 @@ def learn_user_content(redact: Redactor, instances: Sequence[Instance], reposito
     """Learn what users wrote into objects, in case a program printed it."""
     for instance in instances:
         learn_texts(redact, [instance.spec.prompt or ""])
+        redact.learn(*(argument for argument in instance.spec.args if len(argument) >= _LONG_VALUE))
         _learn_variables(redact, instance.spec.env.items())
     for repository in repositories:
         _learn_variables(redact, (repository.spec.defaults.env or {}).items())
@@ -84,6 +85,7 @@ def _learn_manifest(redact: Redactor, text: str) -> None:
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         spec = json.loads(text).get("spec") or {}
         learn_texts(redact, [str(spec.get("prompt") or "")])
+        redact.learn(*(str(argument) for argument in spec.get("args") or () if len(str(argument)) >= _LONG_VALUE))
         _learn_variables(redact, ((str(name), str(value)) for name, value in (spec.get("env") or {}).items()))
 
 
