@@ -9,11 +9,14 @@ from __future__ import annotations
 from .runtime_belongings import BelongingsContract
 from .runtime_life import LifeContract
 from .runtime_ownership import OwnershipContract
+from .runtime_repeats import RepeatContract
 from .runtime_streams import StreamContract, WatchContract
 from .runtime_world import World
 
 __all__ = ["RuntimeContract", "World"]
 
 
-class RuntimeContract(LifeContract, OwnershipContract, BelongingsContract, StreamContract, WatchContract):
+class RuntimeContract(
+    LifeContract, OwnershipContract, BelongingsContract, StreamContract, WatchContract, RepeatContract
+):
     """The whole contract."""

@@ -57,6 +57,38 @@ class StreamContract:
                 terminal.write(bytes([byte]))
             assert read_until(terminal, 8) == b"\x10\x11\x03\x04\x1a\r\n\xff"
 
+    def test_the_program_sees_each_new_size(self, world: World) -> None:
+        spec = world.spec()
+        launch(world, spec)
+        with world.runtime.attach(spec.uid, world.argv_measuring(), columns=91, rows=33) as terminal:
+            assert read_until(terminal, 5) == b"ready"
+            for columns, rows in ((91, 33), (120, 40), (20, 5)):
+                terminal.resize(columns, rows)
+                terminal.write(b"\n")
+                told = f"{rows} {columns}".encode()
+                assert read_until(terminal, len(told)) == told
+
+    def test_two_terminals_do_not_mix(self, world: World) -> None:
+        spec = world.spec()
+        launch(world, spec)
+        runtime, argv = world.runtime, world.argv_echoing()
+        with (
+            runtime.attach(spec.uid, argv, columns=80, rows=24) as one,
+            runtime.attach(spec.uid, argv, columns=80, rows=24) as two,
+        ):
+            for terminal in (one, two):
+                assert read_until(terminal, 5) == b"ready"
+            one.write(b"\x00one\xff")
+            two.write(b"\x00two\xff")
+            assert read_until(two, 5) == b"\x00two\xff"
+            assert read_until(one, 5) == b"\x00one\xff"
+
+    def test_much_output_arrives_whole(self, world: World) -> None:
+        spec = world.spec()
+        launch(world, spec)
+        data = EVERY_BYTE * 100
+        assert world.runtime.exec(spec.uid, world.argv_printing(data), timeout=20) == ExecResult(0, data)
+
     def test_attach_command_carries_the_argv_as_it_is(self, world: World) -> None:
         spec = world.spec()
         launch(world, spec)

@@ -49,6 +49,9 @@ class World(Protocol):
     def kill(self, uid: str) -> None:
         """Kill the first process from outside."""
 
+    def kill_unseen(self, uid: str) -> None:
+        """Kill the first process while nobody can reach the engine."""
+
     def exhaust_memory(self, uid: str) -> None:
         """Let the first process take more memory than it may."""
 
@@ -79,6 +82,9 @@ class World(Protocol):
 
     def argv_echoing(self) -> Sequence[str]:
         """Return a command that prints ``ready`` and then, unchanged, each byte it is sent."""
+
+    def argv_measuring(self) -> Sequence[str]:
+        """Return a command that prints ``ready``, and at each line it is sent ``ROWS COLUMNS`` of its terminal."""
 
 
 def twin(spec: WorkloadSpec) -> WorkloadSpec:

@@ -42,6 +42,7 @@ COPY script /script
 ENTRYPOINT ["sh", "/script"]
 """
 _ECHO = "stty raw -echo; printf ready; exec cat"
+_MEASURE = 'stty -echo; printf ready; while read -r line; do printf %s "$(stty size)"; done'
 
 
 def build_image(client: docker.APIClient) -> None:
@@ -171,6 +172,9 @@ class DockerWorld:
     def kill(self, uid: str) -> None:
         self.admin.kill(self.container(uid))
 
+    def kill_unseen(self, uid: str) -> None:
+        self.kill(uid)  # people reach the engine past the proxy
+
     def exhaust_memory(self, uid: str) -> None:
         self.tell(uid, "memory")
 
@@ -215,6 +219,9 @@ class DockerWorld:
 
     def argv_echoing(self) -> Sequence[str]:
         return ("sh", "-c", _ECHO)
+
+    def argv_measuring(self) -> Sequence[str]:
+        return ("sh", "-c", _MEASURE)
 
 
 def engine_client() -> docker.APIClient:

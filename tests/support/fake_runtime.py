@@ -33,10 +33,14 @@ MIN_MEMORY = 6 * 1024**2
 
 
 class FakeTerminal:
-    """A terminal whose program says ``ready`` and sends back what is typed; ``resize`` is kept in ``size``."""
+    """A terminal whose program says ``ready`` and sends back what is typed; ``resize`` is kept in ``size``.
 
-    def __init__(self, columns: int, rows: int) -> None:
+    The program ``measure`` answers with the size instead, rows first, as ``stty size`` does.
+    """
+
+    def __init__(self, columns: int, rows: int, *, measuring: bool = False) -> None:
         self.size = (columns, rows)
+        self._measuring = measuring
         self._bytes: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._rest = b"ready"
 
@@ -48,7 +52,8 @@ class FakeTerminal:
 
     def write(self, data: bytes) -> None:
         """Type."""
-        self._bytes.put(data)
+        columns, rows = self.size
+        self._bytes.put(f"{rows} {columns}".encode() if self._measuring else data)
 
     def resize(self, columns: int, rows: int) -> None:
         """Keep the size."""
@@ -201,10 +206,9 @@ class FakeRuntime(FakeBelongings):
 
     @contextmanager
     def attach(self, uid: str, argv: Sequence[str], *, columns: int, rows: int) -> Iterator[AttachStream]:
-        del argv
         with self.engine.call("attach"):
             self._running(uid)
-        terminal = FakeTerminal(columns, rows)
+        terminal = FakeTerminal(columns, rows, measuring=argv[0] == "measure")
         try:
             yield terminal
         finally:

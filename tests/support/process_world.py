@@ -14,6 +14,7 @@ from pathlib import Path
 
 from controller.runtime.process.cgroups import Cgroup
 from controller.runtime.process.environment import Environment
+from controller.runtime.process.processes import Identity
 from controller.runtime.process.records import Record, Run
 from controller.runtime.process.runtime import ProcessRuntime
 from controller.runtime.protocol import Limits, Runtime, WorkloadSpec
@@ -33,6 +34,7 @@ read -r end <"$TMUX_TMPDIR/end"
 exit "$end"
 """
 _ECHO = "stty raw -echo; printf ready; exec cat"
+MEASURE = 'stty -echo; printf ready; while read -r line; do printf %s "$(stty size)"; done'
 
 
 class ProcessWorld:
@@ -45,6 +47,7 @@ class ProcessWorld:
         self.root = self.state_dir / "process"
         self.command = command
         self._away = self.state_dir / "away"
+        self._agents: dict[str, Identity] = {}
         self.runtime: Runtime = self.restarted()
         self.stranger: Runtime = self._make("stranger", "strange")
 
@@ -108,6 +111,10 @@ class ProcessWorld:
     def kill(self, uid: str) -> None:
         self.run(uid).agent.send(signal.SIGKILL)
 
+    def kill_unseen(self, uid: str) -> None:
+        self._agents[uid].send(signal.SIGKILL)
+        eventually(lambda: not self._agents[uid].is_alive(), timeout=15, what="the program is dead")
+
     def exhaust_memory(self, uid: str) -> None:
         self.tell(uid, "memory")
 
@@ -147,6 +154,7 @@ class ProcessWorld:
         self.come_back()
 
     def go_away(self) -> None:
+        self._agents = {each.uid: self.run(each.uid).agent for each in self.runtime.list() if each.started_at}
         self.root.rename(self._away)
         self.root.write_text("not a folder")
 
@@ -163,6 +171,9 @@ class ProcessWorld:
 
     def argv_echoing(self) -> Sequence[str]:
         return ("sh", "-c", _ECHO)
+
+    def argv_measuring(self) -> Sequence[str]:
+        return ("sh", "-c", MEASURE)
 
 
 def _occupy(path: Path) -> Callable[[], object]:

@@ -60,6 +60,9 @@ class FakeWorld:
     def kill(self, uid: str) -> None:
         self.engine.crash(uid, 137)
 
+    def kill_unseen(self, uid: str) -> None:
+        self.engine.crash(uid, 137)
+
     def exhaust_memory(self, uid: str) -> None:
         self.engine.crash(uid, oom=True)
 
@@ -98,6 +101,9 @@ class FakeWorld:
 
     def argv_echoing(self) -> Sequence[str]:
         return ("echo",)
+
+    def argv_measuring(self) -> Sequence[str]:
+        return ("measure",)
 
 
 class TestFakeRuntime(RuntimeContract):
