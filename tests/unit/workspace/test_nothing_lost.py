@@ -1,0 +1,365 @@
+"""No removal where something would be lost: every obstacle is told with the way out, and what is there stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from controller.errors import CcoError, Conflict, Retryable, Terminal, Unavailable
+from controller.workspace.types import Presence, Unsaved, WorkspaceRef
+from support.git_world import GitWorld
+from support.trees import tree_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def made_with_work(world: GitWorld) -> WorkspaceRef:
+    """Return a workspace with a commit that is home, a changed file and a new one."""
+    ref = world.made()
+    world.agent_commits(ref, "committed.txt")
+    world.collect(ref)
+    world.agent_writes(ref, "README.md", "changed")
+    world.agent_writes(ref, "new.txt", "new")
+    return ref
+
+
+def refused(act: Callable[[], object], *words: str) -> CcoError:
+    """Expect an error of the loop that has all the words; returns it."""
+    with pytest.raises((Retryable, Terminal)) as caught:
+        act()
+    for word in words:
+        assert word in f"{caught.value.reason} {caught.value.message}"
+    return caught.value
+
+
+@contextmanager
+def untouched(*places: Path) -> Iterator[None]:
+    """Expect every file of the folders to be as it was."""
+    before = [tree_of(place) for place in places]
+    yield
+    assert [tree_of(place) for place in places] == before
+    assert any(before)
+
+
+UNSAVED: dict[str, Callable[[GitWorld, WorkspaceRef], object]] = {
+    "a changed file": lambda world, ref: world.agent_writes(ref, "README.md", "changed"),
+    "a new file": lambda world, ref: world.agent_writes(ref, "deep/er/new.txt", ""),
+    "a removed file": lambda _, ref: (Path(ref.worktree) / "README.md").unlink(),
+    "a mode": lambda _, ref: (Path(ref.worktree) / "README.md").chmod(0o755),
+    "a link": lambda _, ref: (Path(ref.worktree) / "link").symlink_to("README.md"),
+    "a staged file": lambda world, ref: (world.agent_writes(ref, "new", "x"), world.agent(ref, "add", "new")),
+    "a commit": lambda world, ref: world.agent_commits(ref),
+    "a stash": lambda world, ref: (world.agent_writes(ref, "README.md", "x"), world.agent(ref, "stash", "-q")),
+    "another branch": lambda world, ref: world.agent(ref, "branch", "side"),
+}
+
+
+@pytest.mark.parametrize("name", UNSAVED)
+def test_what_is_not_saved_is_not_removed(world: GitWorld, name: str) -> None:
+    ref = world.made()
+    UNSAVED[name](world, ref)
+    refs = world.refs()
+    with untouched(Path(ref.worktree), Path(ref.private)):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork", ref.worktree)
+    assert world.refs() == refs
+    assert world.workspaces.inspect(ref).presence is Presence.READY
+    # The way out of all of them, as the loop goes it.
+    world.collect(ref)
+    world.workspaces.snapshot(ref, message="x")
+    world.workspaces.remove(ref)
+    assert not Path(ref.worktree).exists()
+
+
+def test_a_change_after_the_snapshot_is_not_removed(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    assert world.workspaces.snapshot(ref, message="x")
+    world.agent_writes(ref, "new.txt", "newer")
+    with untouched(Path(ref.worktree)):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder", "a tracked file in an ignored folder"])
+def test_what_the_controllers_user_cannot_read_is_named_and_stays(world: GitWorld, what: str) -> None:
+    """Root reads everything, so an ordinary user's controller does it here, in a process of its own."""
+    ref = made_with_work(world)
+    root = Path(ref.worktree)
+    closed = {"a file": root / "new.txt", "a folder": root / "shut", "a tracked file in an ignored folder": root / "ig"}
+    if what != "a file":
+        world.agent_writes(ref, f"{closed[what].name}/inside.txt", "precious")
+    if what == "a tracked file in an ignored folder":
+        world.agent_writes(ref, ".gitignore", "ig/\n")
+        world.agent(ref, "add", "-f", ".gitignore", "ig/inside.txt")
+        world.agent(ref, "commit", "-qm", "Ignore")
+        world.collect(ref)
+    for path in (world.state_dir, *world.state_dir.rglob("*")):
+        os.chown(path, world.owner, world.owner, follow_symlinks=False)
+    closed[what].chmod(0)
+    for verb in ("snapshot", "remove"):
+        reason, message = _as_user(world, ref, verb).split(": ", 1)
+        assert reason == "FileUnreadable", message
+        assert str(closed[what]) in message
+        assert "chmod u+rX" in message
+    closed[what].chmod(0o755)
+    assert (root / "new.txt").read_text() == "new"
+    assert _as_user(world, ref, "snapshot") == "done"
+    assert _as_user(world, ref, "remove") == "done"
+    assert not root.exists()
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+from controller.errors import CcoError
+from controller.workspace import GitWorkspaces
+from controller.workspace.types import WorkspaceRef
+ref = eval(sys.argv[2])
+workspaces = GitWorkspaces(Path(sys.argv[1]))
+try:
+    workspaces.snapshot(ref, message="x") if sys.argv[3] == "snapshot" else workspaces.remove(ref)
+    print("done")
+except CcoError as error:
+    print(f"{error.reason}: {error.message}")
+"""
+
+
+def _as_user(world: GitWorld, ref: WorkspaceRef, verb: str) -> str:
+    drop = ("setpriv", f"--reuid={world.owner}", f"--regid={world.owner}", "--clear-groups")
+    done = subprocess.run(
+        (
+            *(drop if os.geteuid() != world.owner else ()),
+            *(sys.executable, "-c", _PROGRAM, str(world.state_dir), repr(ref), verb),
+        ),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_files_nobody_may_read_are_saved_by_root(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    if os.geteuid() == 0:
+        (Path(ref.worktree) / "new.txt").chmod(0)
+        snapshot = world.workspaces.snapshot(ref, message="x")
+        assert snapshot is not None
+        assert world.user("cat-file", "blob", f"{snapshot}:new.txt") == "new"
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "gone": lambda path: path.unlink(),
+    "empty": lambda path: path.write_text(""),
+}
+
+
+def _turned_into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+NOT_OURS: dict[str, Callable[[Path], object]] = {
+    "nonsense": lambda path: path.write_text("nonsense\n"),
+    "elsewhere": lambda path: path.write_text("gitdir: /nowhere/at/all\n"),
+    "a folder": _turned_into_a_folder,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_worktree_without_its_git_file_is_saved_first(world: GitWorld, name: str) -> None:
+    ref = made_with_work(world)
+    BROKEN[name](Path(ref.worktree) / ".git")
+    assert world.inspect(ref).unsaved is Unsaved.UNSAVED
+    with untouched(Path(ref.worktree)):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
+    snapshot = world.workspaces.snapshot(ref, message="x")
+    assert snapshot is not None
+    assert {"README.md", "new.txt"} <= set(world.files_of(snapshot))
+    world.workspaces.remove(ref)
+    assert not Path(ref.worktree).exists()
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_a_folder_that_is_not_our_worktree_any_more_stays(world: GitWorld, name: str) -> None:
+    ref = made_with_work(world)
+    NOT_OURS[name](Path(ref.worktree) / ".git")
+    for prepare in (False, True):
+        if prepare:
+            world.workspaces.snapshot(ref, message="x")
+        with untouched(Path(ref.worktree), Path(ref.private)):
+            error = refused(lambda: world.workspaces.remove(ref), "NotOurs", ref.worktree, "by hand")
+        assert isinstance(error, Conflict)
+
+
+def test_a_read_only_worktree(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    root = Path(ref.worktree)
+    root.chmod(0o555)
+    with untouched(root):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
+    assert world.workspaces.snapshot(ref, message="x")
+    root.parent.chmod(0o555)
+    if os.geteuid() != 0:
+        with untouched(root):
+            refused(lambda: world.workspaces.remove(ref), "PermissionDenied")
+    root.parent.chmod(0o755)
+    world.workspaces.remove(ref)
+    assert not root.exists()
+
+
+@contextmanager
+def mounted(path: Path, *, read_only: bool) -> Iterator[None]:
+    """Bind a folder over itself."""
+    options = "bind,ro" if read_only else "bind"
+    subprocess.run(["mount", "--bind", str(path), str(path)], check=True, capture_output=True, timeout=10)
+    try:
+        if read_only:
+            again = ["mount", "-o", f"remount,{options}", str(path)]
+            subprocess.run(again, check=True, capture_output=True, timeout=10)
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True, capture_output=True, timeout=10)
+
+
+@pytest.mark.parametrize("where", ["worktree", "above"])
+def test_a_worktree_on_a_read_only_mount(world: GitWorld, where: str) -> None:
+    ref = made_with_work(world)
+    root = Path(ref.worktree)
+    if os.geteuid() != 0:
+        return  # only root mounts
+    with mounted(root if where == "worktree" else root.parent, read_only=True), untouched(root, Path(ref.private)):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
+        assert world.workspaces.snapshot(ref, message="x"), "saving needs no right to write there"
+        if where == "worktree":
+            refused(lambda: world.workspaces.remove(ref), "RemovalFailed", f"umount {ref.worktree}")
+        else:
+            refused(lambda: world.workspaces.remove(ref), "PermissionDenied", "let the controller's user")
+    world.workspaces.remove(ref)
+    assert not root.exists()
+
+
+def test_a_worktree_that_git_was_told_to_move(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    world.agent_writes(ref, ".gitignore", "*.env\n")
+    world.agent(ref, "add", ".gitignore")
+    world.agent(ref, "commit", "-qm", "Ignore", ".gitignore")
+    world.collect(ref)
+    world.agent_writes(ref, "secret.env", "ignored, and precious all the same")
+    world.workspaces.snapshot(ref, message="x")
+    world.agent(ref, "checkout", "-q", "README.md")
+    (Path(ref.worktree) / "new.txt").unlink()
+    moved = world.base / "moved"
+    world.user("-c", f"safe.directory={ref.worktree}", "worktree", "move", "-f", "-f", ref.worktree, str(moved))
+    for keep in (False, True):
+        with untouched(moved, Path(ref.private)):
+            error = refused(
+                lambda keep=keep: world.workspaces.remove(ref, keep_worktree=keep),  # type: ignore[misc]  # bound now
+                "WorktreeMoved",
+                str(moved),
+                "git worktree move -f -f",
+            )
+        assert isinstance(error, Conflict)
+    assert str(moved) in world.user("worktree", "list")
+    world.user("-c", f"safe.directory={moved}", "worktree", "move", "-f", "-f", str(moved), ref.worktree)
+    world.workspaces.remove(ref)
+    assert not Path(ref.worktree).exists()
+
+
+def test_a_worktree_that_was_moved_behind_gits_back_stays_where_it_is(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    moved = world.base / "moved"
+    Path(ref.worktree).rename(moved)
+    with untouched(moved):
+        world.workspaces.remove(ref)
+    assert world.workspaces.inspect(ref).presence is Presence.ABSENT
+
+
+def pruned(world: GitWorld, ref: WorkspaceRef) -> None:
+    """Let git forget a worktree whose folder is out of sight for a moment."""
+    away = world.base / "away"
+    world.user("worktree", "unlock", ref.worktree)
+    Path(ref.worktree).rename(away)
+    world.user("worktree", "prune")
+    away.rename(ref.worktree)
+    assert world.user("worktree", "list").count("\n") == 0
+
+
+def test_a_pruned_registration_saves_first(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    pruned(world, ref)
+    state = world.inspect(ref)
+    assert (state.presence, state.unsaved) == (Presence.BROKEN, Unsaved.UNSAVED)
+    with untouched(Path(ref.worktree)):
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
+    assert world.workspaces.snapshot(ref, message="x")
+    world.workspaces.remove(ref)
+    assert not Path(ref.worktree).exists()
+    assert world.workspaces.inspect(ref).presence is Presence.ABSENT
+
+
+def test_a_pruned_registration_is_made_again_around_the_work(any_world: GitWorld) -> None:
+    world = any_world
+    ref = made_with_work(world)
+    pruned(world, ref)
+    with untouched(Path(ref.worktree)):
+        world.create(ref)
+    assert world.workspaces.inspect(ref).presence is Presence.READY
+    status = world.user("-c", f"safe.directory={ref.worktree}", "status", "--porcelain", cwd=ref.worktree)
+    assert sorted(status.splitlines()) == [" M README.md", "?? new.txt"]
+    assert "locked" in world.user("worktree", "list")
+    assert world.agent_commits(ref) == world.collect(ref).head
+
+
+def test_a_folder_that_only_looks_like_a_pruned_one_is_foreign(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    pruned(world, ref)
+    world.user("worktree", "add", "-q", "-b", "theirs", str(world.base / "web"))
+    assert (world.repository / ".git/worktrees/web").exists()
+    with untouched(Path(ref.worktree)):
+        refused(lambda: world.workspaces.remove(ref), "NotOurs")
+        refused(lambda: world.workspaces.create(ref), "PathOccupied")
+
+
+def test_a_repository_that_was_moved_away(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    away = world.base / "elsewhere"
+    world.repository.rename(away)
+    acts: list[Callable[[], object]] = [
+        lambda: world.workspaces.snapshot(ref, message="x"),
+        lambda: world.workspaces.remove(ref),
+        lambda: world.workspaces.remove(ref, keep_worktree=True),
+        lambda: world.workspaces.collect(ref),
+        lambda: world.workspaces.inspect(ref, deep=True),
+    ]
+    for act in acts:
+        with untouched(Path(ref.worktree), Path(ref.private)):
+            assert isinstance(refused(act, "RepositoryNotFound", str(world.repository)), Terminal)
+    away.rename(world.repository)
+    assert world.workspaces.snapshot(ref, message="x")
+    world.workspaces.remove(ref)
+
+
+def test_a_memory_that_cannot_be_read(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    (Path(ref.private).parent / "workspace.json").write_text("{")
+    for act in (lambda: world.workspaces.remove(ref), lambda: world.workspaces.snapshot(ref, message="x")):
+        with untouched(Path(ref.worktree), Path(ref.private)):
+            assert isinstance(refused(act, "StateUnreadable", "workspace.json"), Unavailable)
+
+
+def test_commits_that_cannot_be_brought_home_keep_the_workspace(world: GitWorld) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    blob = world.agent(ref, "rev-parse", f"{commit}:file.txt")
+    (Path(ref.private) / f"objects/{blob[:2]}/{blob[2:]}").unlink()
+    with untouched(Path(ref.worktree)):
+        refused(lambda: world.collect(ref), "CommitsDamaged", "git fsck")
+        refused(lambda: world.workspaces.remove(ref), "UnsavedWork")
