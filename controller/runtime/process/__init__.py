@@ -5,6 +5,7 @@ It does **not** isolate: an instance can do what its user can. See ``docs/proces
 ::
 
     runtime.py      the verbs of the protocol, in terms of the modules below
+    runs.py         one run of a workload: begun, looked at, ended, cleared
     records.py      what is known of each workload: small files below STATE/process, and who writes which
     shim.py         one small process per workload: outlives the controller, starts the agent, records its end
     launch.py       what the shim is told, and how its child becomes the agent: user, limits, environment

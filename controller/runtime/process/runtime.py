@@ -10,16 +10,12 @@ import contextlib
 import dataclasses
 import logging
 import os
-import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from controller.errors import Conflict, Retryable, Unavailable
@@ -32,6 +28,7 @@ from controller.runtime.protocol import (
     Workload,
     WorkloadSpec,
     WorkloadState,
+    predecessor_alive,
 )
 
 from . import logs
@@ -40,10 +37,9 @@ from .cgroups import Cgroup
 from .environment import Environment
 from .events import watch_records
 from .homes import Homes, Owner
-from .processes import Identity, pause_between_looks
 from .records import Record, Records, Run
-from .refusals import apply_limits, check_answer, check_limits, check_sources
-from .shim import sweep
+from .refusals import apply_limits, check_limits, check_sources
+from .runs import Runs, resume
 from .streams import Place, not_running, open_terminal, run_command
 
 if TYPE_CHECKING:
@@ -51,12 +47,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_START_SECONDS = 20.0
-_SHIM_SECONDS = 10.0
 _MAX_LOG_LINES = 10_000
-_CONTINUED_SECONDS = 2.0
-_KILLED = 137
-_SHIM_DIED = "its shim ended without a word: it was killed, or this machine was started again"
+_ALIVE = (WorkloadState.RUNNING, WorkloadState.PAUSED)
 
 
 class _Lock:
@@ -87,6 +79,7 @@ class ProcessRuntime:
         self._environment = environment
         self._records = Records(root)
         self._homes = Homes(root / "homes", prefix)
+        self._runs = Runs(self._records, self._homes, environment)
         with contextlib.suppress(Unavailable):  # the first verb will tell
             self._records.prepare()
             self._open_ways()
@@ -144,34 +137,9 @@ class ProcessRuntime:
         )
         if run is None:
             return seen
-        state, ending = self._life(record, run)
+        state, ending = self._runs.life(record, run)
         started_at = datetime.fromisoformat(run.started_at)
         return dataclasses.replace(seen, state=state, started_at=started_at, notice=run.notice, **ending)
-
-    def _life(self, record: Record, run: Run) -> tuple[WorkloadState, Mapping[str, Any]]:
-        """Return whether a run goes on, and how it ended. The shim's word comes first, then the kernel's."""
-        ending = self._records.exit(record.name, run)
-        if ending is None and run.shim.is_alive():
-            stopped = run.agent.is_stopped()
-            return (WorkloadState.PAUSED if stopped else WorkloadState.RUNNING), {}
-        ending = ending or self._records.exit(record.name, run)  # written between the two looks
-        if ending is None:
-            finished = self._last_sign(record)
-            return WorkloadState.EXITED, {"exit_code": _KILLED, "finished_at": finished, "error": _SHIM_DIED}
-        return WorkloadState.EXITED, {
-            "exit_code": ending.exit_code,
-            "oom_killed": ending.oom_killed,
-            "finished_at": datetime.fromisoformat(ending.finished_at),
-            "error": ending.error,
-        }
-
-    def _last_sign(self, record: Record) -> datetime:
-        """Return when a run whose end nobody wrote down last did anything; the same at every look."""
-        times = [0.0]
-        for suffix in ("run", "state", "log"):
-            with contextlib.suppress(OSError):
-                times.append(self._records.path(record.name, suffix).stat().st_mtime)
-        return datetime.fromtimestamp(max(times)).astimezone()
 
     def image_id(self, image: str) -> str | None:
         """Return what stands for the programs of this machine; any image but the default one is not here."""
@@ -185,12 +153,15 @@ class ProcessRuntime:
 
         Raises:
             Terminal: ``ImageNotFound``, ``ProgramMissing``, ``InvalidLimits``, ``InvalidWorkload``.
-            Retryable: ``MountSourceMissing``.
+            Retryable: ``MountSourceMissing``, ``PredecessorAlive``.
             Conflict: ``NameConflict``.
         """
         with self._alone(spec.uid):
-            if any(record.attempt == spec.attempt for record in self._find(spec.uid)):
-                return
+            for record in self._find(spec.uid):
+                if record.attempt == spec.attempt:
+                    return
+                if self._workload(record).state in _ALIVE:
+                    raise predecessor_alive(spec, record.name)
             name = f"{self._prefix}-{spec.name}-{spec.attempt}"
             self._check_name(name)
             image_id = self._environment.require(spec.image)
@@ -233,76 +204,25 @@ class ProcessRuntime:
                 message = f"attempt {attempt} of {uid} is gone: it is made again"
                 raise Retryable("WorkloadNotFound", message)
             run = self._records.run(record.name)
-            state = WorkloadState.CREATED if run is None else self._life(record, run)[0]
+            state = WorkloadState.CREATED if run is None else self._runs.life(record, run)[0]
             if state is WorkloadState.RUNNING:
                 return
             if run is not None and state is WorkloadState.PAUSED:
-                run.agent.send(signal.SIGCONT)
-                _wait_until_continued(run.agent)
+                resume(run)
                 return
             check_sources(record.sources)
             self._environment.open_ways(record)
             if run is not None:
-                self._clear(record, run)
-            self._start(record)
+                self._runs.clear(record, run)
+            self._runs.begin(record)
         logger.info("started the workload", extra={"cco_instance": record.instance, "cco_workload": record.name})
-
-    def _start(self, record: Record) -> None:
-        order = self._environment.order(
-            record,
-            root=self._root,
-            home=self._homes.path(record.instance, record.uid),
-            limits=self._records.limits(record.name),
-        )
-        argv = [sys.executable, "-I", "-m", "controller.runtime.process.shim"]
-        try:
-            done = subprocess.run(  # noqa: S603  # ourselves
-                argv,
-                input=order.dump().encode(),
-                capture_output=True,
-                env=_shim_environment(),
-                cwd="/",
-                timeout=_START_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            message = f"the shim of {record.name} did not begin within {_START_SECONDS:g} s: it is tried again"
-            raise Unavailable("RuntimeFailed", message) from error
-        check_answer(record.name, order.argv[0], done)
 
     def stop(self, uid: str, *, grace: float) -> None:
         """Stop the uid's workloads: SIGTERM to each agent, SIGKILL after ``grace`` seconds; nothing of it stays."""
         for record in self._find(uid):
             run = self._records.run(record.name)
             if run is not None:
-                self._end(record, run, grace)
-
-    def _end(self, record: Record, run: Run, grace: float) -> None:
-        if self._life(record, run)[0] is WorkloadState.EXITED:
-            self._clear(record, run)
-            return
-        for number in (signal.SIGTERM, signal.SIGCONT) if grace > 0 else ():
-            run.agent.send(number)
-        if not run.agent.wait(grace):
-            run.agent.send(signal.SIGKILL)
-        run.shim.wait(_SHIM_SECONDS)
-        self._clear(record, run)
-
-    def _clear(self, record: Record, run: Run) -> None:
-        """End what a shim left behind, if it did: its own end is written only when nothing is left.
-
-        Raises:
-            Unavailable: ``ProcessesLeft``.
-        """
-        if self._records.exit(record.name, run) is not None and run.shim.wait(_SHIM_SECONDS):
-            return
-        run.shim.send(signal.SIGKILL)
-        cgroup = Cgroup(run.cgroups)
-        if not sweep(record.id, cgroup, None):
-            message = f"processes of {record.name} do not end, not even by SIGKILL: it is tried again"
-            raise Unavailable("ProcessesLeft", message)
-        cgroup.remove()
-        self._environment.remove_scratch(run.scratch)
+                self._runs.end(record, run, grace)
 
     def remove(self, uid: str) -> None:
         """Remove the uid's workloads, running or not; HOME stays."""
@@ -310,7 +230,7 @@ class ProcessRuntime:
             for record in self._find(uid):
                 run = self._records.run(record.name)
                 if run is not None:
-                    self._end(record, run, 0)
+                    self._runs.end(record, run, 0)
                 self._records.forget(record.name)
 
     def remove_home(self, uid: str, name: str) -> None:
@@ -340,7 +260,7 @@ class ProcessRuntime:
                 if self._records.limits(record.name) == limits:
                     continue
                 run = self._records.run(record.name)
-                if run is not None and self._life(record, run)[0] is not WorkloadState.EXITED:
+                if run is not None and self._runs.life(record, run)[0] is not WorkloadState.EXITED:
                     apply_limits(Cgroup(run.cgroups), limits)
                 self._records.write_limits(record.name, limits)
 
@@ -349,7 +269,7 @@ class ProcessRuntime:
     def _place(self, uid: str) -> tuple[Run, Place]:
         for record in sorted(self._find(uid), key=lambda each: -each.attempt):
             run = self._records.run(record.name)
-            if run is not None and self._life(record, run)[0] is WorkloadState.RUNNING:
+            if run is not None and self._runs.life(record, run)[0] is WorkloadState.RUNNING:
                 home = self._homes.path(record.instance, record.uid)
                 env = self._environment.variables(record, home, run.scratch)
                 return run, Place(env, record.workdir, self._environment.user(record), Cgroup(run.cgroups))
@@ -395,16 +315,7 @@ class ProcessRuntime:
     def discard(self, belonging: Belonging) -> None:
         """Remove exactly this workload or HOME; see the protocol."""
         with self._alone(belonging.uid):
-            discard(belonging, self._records, self._homes, self._installation, self._is_alive)
-
-    def _is_alive(self, record: Record) -> bool:
-        run = self._records.run(record.name)
-        if run is None:
-            return False
-        if self._life(record, run)[0] is not WorkloadState.EXITED:
-            return True
-        self._clear(record, run)
-        return False
+            discard(belonging, self._records, self._homes, self._installation, self._runs.is_alive)
 
     @contextlib.contextmanager
     def _alone(self, uid: str) -> Iterator[None]:
@@ -417,15 +328,3 @@ class ProcessRuntime:
                 mine = _locks[key] = _Lock()
         with mine.lock:
             yield
-
-
-def _wait_until_continued(agent: Identity) -> None:
-    """Wait until the kernel says so, too: whoever looks after a start shall not find it paused."""
-    deadline = time.monotonic() + _CONTINUED_SECONDS
-    while agent.is_stopped() and time.monotonic() < deadline:
-        pause_between_looks()
-
-
-def _shim_environment() -> dict[str, str]:
-    """Return what a shim gets of our environment, which holds credentials: next to nothing."""
-    return {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
