@@ -38,7 +38,7 @@ def get_diagnosis(controller: TheController) -> Response:
     return answer(found.model_copy(update={"checks": in_order((check, *found.checks))}))
 
 
-@router.post("/repairs", response_model=Repairs, responses=problems(409))
+@router.post("/repairs", response_model=Repairs, responses=problems(409, 502))
 def create_repairs(controller: TheController) -> Response:
     """Mend what is safe to mend (make a missing network), and tell what was done; repeating it does nothing more."""
     return answer(controller.repair())

@@ -26,12 +26,13 @@ from . import capacity, fleet
 from .clock import ClockWatch
 from .database import damaged, examine_database, examine_size
 from .disk import examine_disk
-from .engine import EngineChecks
+from .engine import EngineChecks, examine_process
 from .examination import Examiner, Finding, Look, Shared, failed, well
 
 logger = logging.getLogger(__name__)
 
 ENGINE_RUNTIME = "docker"
+PROCESS_RUNTIME = "process"
 PING_SECONDS = 1.5
 REMEMBERED_SECONDS = 2.0
 _PEEK_SECONDS = 1.0
@@ -83,7 +84,7 @@ class Doctor:
             if self._pinged is not None and time.monotonic() - self._pinged[0] < REMEMBERED_SECONDS:
                 return self._pinged[1]
             try:
-                if not self._needs_engine(self.store.instances.list()):
+                if not self._needs(ENGINE_RUNTIME, self.store.instances.list()):
                     return None
             except CcoError:
                 return None
@@ -122,8 +123,10 @@ class Doctor:
         yield "cpus", lambda: capacity.examine_cpus(self._machine(facts, rows), rows.get())
         yield "disk", lambda: examine_disk(self._places(facts, rows), settings.disk_full_percent / 100)
         instances = rows.peek(_PEEK_SECONDS) or []
-        if self._needs_engine(instances):
+        if self._needs(ENGINE_RUNTIME, instances):
             yield from self._engine_checks(facts, instances).looks()
+        if self._needs(PROCESS_RUNTIME, instances):
+            yield "process", lambda: examine_process(self.runtimes.named(PROCESS_RUNTIME), settings.instance_image)
 
     def _ask_engine(self) -> EngineFacts:
         return self.engine().facts()
@@ -158,14 +161,13 @@ class Doctor:
             return damaged(path, "; ".join(found.problems))
         return well(f"{path} is sound, schema {found.schema}")
 
-    def _needs_engine(self, instances: Sequence[Instance]) -> bool:
-        names = {self.runtimes.default, *(self.runtimes.name_of(each) for each in instances)}
-        return ENGINE_RUNTIME in names
+    def _needs(self, runtime: str, instances: Sequence[Instance]) -> bool:
+        return runtime in {self.runtimes.default, *(self.runtimes.name_of(each) for each in instances)}
 
     def _machine(self, facts: Shared[EngineFacts], rows: Shared[list[Instance]]) -> capacity.Machine:
         """Return the machine the instances run on: the engine's, which may be another one than ours."""
         here = capacity.Machine.here()
-        told = facts.peek(_PEEK_SECONDS) if self._needs_engine(rows.get()) else None
+        told = facts.peek(_PEEK_SECONDS) if self._needs(ENGINE_RUNTIME, rows.get()) else None
         return capacity.Machine(told.cpus or here.cpus, told.memory or here.memory) if told else here
 
     def _places(self, facts: Shared[EngineFacts], rows: Shared[list[Instance]]) -> list[tuple[str, Path]]:
@@ -175,7 +177,7 @@ class Doctor:
         instances = rows.peek(_PEEK_SECONDS) or []
         workspaces = (each.status.workspace for each in instances)
         places.extend(("worktrees", Path(each.path)) for each in workspaces if each is not None)
-        told = facts.peek(_PEEK_SECONDS) if self._needs_engine(instances) else None
+        told = facts.peek(_PEEK_SECONDS) if self._needs(ENGINE_RUNTIME, instances) else None
         if told is not None and told.root and Path(told.root).is_dir():
             places.append(("engine", Path(told.root)))
         return places

@@ -1,11 +1,11 @@
-"""Judging the Docker engine by what it says of itself, and what instances need of it."""
+"""Judging what runs instances: the Docker engine by what it says of itself, and the programs of this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.errors import CcoError, Unavailable
+from controller.errors import CcoError, Terminal, Unavailable
 from controller.resources.check import Fixer
 from controller.runtime.facts import EngineFacts, EngineView
 from controller.runtime.protocol import Runtime
@@ -13,6 +13,20 @@ from controller.runtime.protocol import Runtime
 from .examination import Finding, Look, Shared, failed, notable, unknown, well
 
 _BUILD = "make images"
+
+
+def examine_process(runtime: Runtime, image: str) -> Finding:
+    """Judge whether runtime ``process`` finds its programs, which stand for an image there."""
+    try:
+        found = runtime.image_id(image)
+    except Terminal as error:
+        return failed(error.message)
+    if found is None:
+        return failed(f"instances of runtime 'process' cannot be made from the image {image!r}: leave the image out")
+    return well(
+        "Claude Code, tmux and git are there for runtime 'process'; its instances run as processes of this machine, "
+        "and nothing isolates them (docs/security.md)"
+    )
 
 
 @dataclass(frozen=True, slots=True)

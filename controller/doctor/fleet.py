@@ -63,7 +63,9 @@ def examine_repositories(repositories: Sequence[Repository], inspect: Callable[[
 
 def _problem(repository: Repository, inspect: Callable[[str], RepositoryState]) -> str | None:
     ready = find_condition(repository.status.conditions, "Ready")
-    if ready is not None and ready.status is ConditionStatus.FALSE:
+    if ready is None:
+        return None  # the loop has not judged yet whether it may be looked at at all
+    if ready.status is not ConditionStatus.TRUE:
         return f"{ready.reason}, {ready.message}"
     try:
         head = inspect(repository.spec.path).head

@@ -125,6 +125,7 @@ CATALOGUE: Final[tuple[CheckKind, ...]] = (
     CheckKind("live-restore", CheckGroup.ENGINE),
     CheckKind("image", CheckGroup.ENGINE),
     CheckKind("network", CheckGroup.ENGINE),
+    CheckKind("process", CheckGroup.ENGINE),
     CheckKind("disk", CheckGroup.STORAGE),
     CheckKind("database", CheckGroup.STORAGE),
     CheckKind("database-size", CheckGroup.STORAGE),

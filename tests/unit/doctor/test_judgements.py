@@ -11,7 +11,7 @@ import pytest
 
 from controller.doctor.capacity import Machine, examine_cpus, examine_memory
 from controller.doctor.clock import ClockWatch
-from controller.doctor.engine import EngineChecks
+from controller.doctor.engine import EngineChecks, examine_process
 from controller.doctor.examination import Finding, Shared
 from controller.doctor.fleet import (
     examine_agents,
@@ -119,6 +119,18 @@ def test_a_network_that_is_missing_can_be_made_and_one_that_is_not_ours_cannot(v
     assert (checks(view).network().status, checks(view).network().fixable_by) == (FAIL, None)
 
 
+def test_the_programs_of_runtime_process(view: FakeEngineView, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeRuntime(view.engine)
+    assert examine_process(runtime, IMAGE).status is OK
+    assert examine_process(runtime, "another:1").status is FAIL
+
+    def missing(_: str) -> str:
+        raise Terminal("ProgramMissing", "tmux is not on this machine: install it")
+
+    monkeypatch.setattr(runtime, "image_id", missing)
+    assert examine_process(runtime, IMAGE) == Finding(FAIL, "tmux is not on this machine: install it")
+
+
 # Capacity ---------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +190,19 @@ def test_repositories() -> None:
     assert examine_repositories([repository()], looks_well()) == Finding(OK, "1 repository readable")
     told = examine_repositories([repository(ConditionStatus.FALSE, "EmptyRepository", "commit first")], looks_well())
     assert (told.status, told.message) == (FAIL, "shop: EmptyRepository, commit first")
+
+
+def test_a_repository_that_nobody_has_judged_yet_is_not_looked_at() -> None:
+    looked_at: list[str] = []
+
+    def note(path: str) -> RepositoryState:
+        looked_at.append(path)
+        return looks_well()(path)
+
+    assert examine_repositories([repository(None)], note).status is OK
+    outside = repository(ConditionStatus.FALSE, "OutsideRoot", "not below CCO_ROOT")
+    assert examine_repositories([outside], note).status is FAIL
+    assert looked_at == []
 
 
 def test_a_repository_that_cannot_be_read_now() -> None:
