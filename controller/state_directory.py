@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Terminal
-from .manifests import Manifests
 from .settings import Settings
 
 _LONGEST_SOCKET_PATH = 107
@@ -52,8 +51,7 @@ class RunDirectories:
         return self.settings.instance_dir(name) / "run"
 
     def remove(self, name: str) -> None:
-        """Remove it and what was written down of the instance, and its folder if that is empty; idempotent."""
+        """Remove it, and the instance's folder above it if that is empty; idempotent."""
         shutil.rmtree(self.path(name), ignore_errors=True)
-        Manifests(self.settings).forget_instance(name)
         with contextlib.suppress(OSError):
             self.settings.instance_dir(name).rmdir()

@@ -99,3 +99,21 @@ def test_a_full_disk_is_507(http: httpx.Client, store: Store) -> None:
     assert (refused.status_code, refused.json()["reason"]) == (507, "DiskFull")
     assert http.get("/api/instances").json()["items"] == []
     event.remove(engine, "checkout", full)
+
+
+def test_after_a_restore_from_an_older_copy_nobody_goes_on_with_what_was_lost(settings: Settings) -> None:
+    """They had come to revision 50; the copy was made when there was one."""
+    with open_ready(settings.database) as before:
+        before.repositories.create(repository_manifest())
+    settings.database.with_name("state.db.mark").write_bytes(b"%020d %020d\n" % (50, 3))
+    with Store.open(settings.database) as restored:
+        app = create_app(restored, settings, TOKEN, ControllerLink(settings.controller_socket))
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with InProcess(app) as transport, httpx.Client(transport=transport, base_url=BASE, headers=headers) as client:
+            for seen in (1, 2, 49, 50):
+                gone = client.get("/api/watch", params={"resource_version": seen})
+                assert (gone.status_code, gone.json()["reason"]) == (410, "RevisionGone")
+            listed = client.get("/api/repositories").json()
+            assert listed["resource_version"] > 50
+            created = client.post("/api/instances", json=instance_body())
+            assert created.json()["metadata"]["resource_version"] > listed["resource_version"]

@@ -21,7 +21,6 @@ from controller.resources import (
 )
 from controller.resources.instance import InstanceSpec
 from controller.settings import Settings
-from controller.state_directory import RunDirectories
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 METADATA = Metadata(name="web", labels={"team": "a"}, uid="u-1", generation=4, resource_version=99, created_at=NOW)
@@ -102,10 +101,11 @@ def test_a_damaged_one_is_told_and_hides_no_other(manifests: Manifests, tmp_path
     assert set(found) == {"cut", "empty", "moved"}
 
 
-def test_it_goes_with_the_instance(manifests: Manifests, settings: Settings) -> None:
+def test_what_is_forgotten_is_gone(manifests: Manifests) -> None:
     manifests.remember(WEB)
-    RunDirectories(settings).remove("web")
-    assert not settings.instance_dir("web").exists()
+    manifests.forget_instance("web")
+    manifests.forget_instance("web")
+    assert list(manifests.instances()) == []
     manifests.remember(SHOP)
     manifests.forget_repository("shop")
     manifests.forget_repository("shop")

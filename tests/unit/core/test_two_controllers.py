@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from api.controller_link import ControllerLink
+from controller import __main__ as program
 from controller.resources import InstanceManifest, ManifestMetadata, RepositoryManifest, RepositorySpec
 from controller.resources.instance import InstanceSpec
-from controller.store import Store
+from controller.settings import Settings
+from controller.store import Store, database
 from support.deadline import eventually
 
 LONGEST_SECONDS = 60.0
@@ -191,3 +196,49 @@ def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Sto
 
     second.send(signal.SIGCONT)
     assert not third.said("controller started") or second.ends() == 1, "never two"
+
+
+def test_a_database_that_another_program_has_is_waited_for(start: Start, store: Store, folder: Path) -> None:
+    assert store.revision()
+    with closing(sqlite3.connect(folder / "state" / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = start()
+        until(lambda: first.said("database not ready"), "a word about it")
+        second = start()
+        assert second.ends() == 1
+        assert "ControllerRunning" in second.errors
+        other.execute("ROLLBACK")
+    until(lambda: first.said("controller started"), "the controller")
+
+
+def test_whoever_waits_for_a_database_can_be_told_to_stop(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    stop = threading.Event()
+    with closing(sqlite3.connect(folder / "state" / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        thread = threading.Thread(target=program.run, args=(Settings(state_dir=folder / "state"), stop), daemon=True)
+        thread.start()
+        until(lambda: "database not ready" in caplog.text, "a word about it")
+        stop.set()
+        thread.join(LONGEST_SECONDS)
+        assert not thread.is_alive()
+    assert store.integrity().claim.holder is None
+
+
+def test_a_controller_whose_database_is_replaced_ends(start: Start, folder: Path) -> None:
+    first = working(start)
+    path = folder / "state" / "state.db"
+    path.rename(path.with_name("moved"))
+    before = first.changes
+    assert first.ends() == 1
+    assert "controller: DatabaseReplaced: " in first.errors.splitlines()[-1]
+    assert first.changes == before
+    second = start()
+    assert second.ends() == 1
+    assert "DatabaseMissing" in second.errors
+    assert not second.changes
+    path.with_name("moved").rename(path)
+    third = start()
+    until(lambda: third.said("controller started"), "the controller")
