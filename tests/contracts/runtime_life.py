@@ -162,7 +162,9 @@ class LifeContract:
 
     def test_want_of_memory_is_said(self, world: World) -> None:
         spec = world.spec()
-        launch(world, spec)
+        if (notice := launch(world, spec).notice) is not None:
+            assert "memory" in notice, "where nobody enforces a limit, that is said"
+            return
         world.exhaust_memory(spec.uid)
         eventually(lambda: look(world, spec).state is WorkloadState.EXITED)
         seen = look(world, spec)

@@ -93,7 +93,8 @@ class StreamContract:
         spec = world.spec()
         launch(world, spec)
         argv = world.runtime.attach_argv(spec.uid, ["tmux", "attach", "-t", "a b"])
-        assert argv[-4:] == ("tmux", "attach", "-t", "a b")
+        assert "tmux" in argv
+        assert argv[-3:] == ("attach", "-t", "a b")
         assert len(argv) > 4
 
     def test_logs(self, world: World) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from controller.errors import Unavailable
@@ -26,6 +27,7 @@ from .records import Record, Records, Run
 from .refusals import check_answer
 from .shim import sweep
 
+_START_SHIM = Path(__file__).with_name("start_shim.py")
 _START_SECONDS = 20.0
 _SHIM_SECONDS = 10.0
 _CONTINUED_SECONDS = 2.0
@@ -89,7 +91,7 @@ class Runs:
             home=self._homes.path(record.instance, record.uid),
             limits=self._records.limits(record.name),
         )
-        argv = [sys.executable, "-I", "-m", "controller.runtime.process.shim"]
+        argv = [sys.executable, "-I", "-S", str(_START_SHIM)]
         try:
             done = subprocess.run(  # noqa: S603  # ourselves
                 argv,

@@ -290,8 +290,12 @@ class ProcessRuntime:
 
     def attach_argv(self, uid: str, argv: Sequence[str]) -> tuple[str, ...]:
         """Return the command with the workload's own tmux socket; a person's own tmux does not matter to it."""
-        run, _ = self._place(uid)
-        return ("env", "-u", "TMUX", f"TMUX_TMPDIR={run.scratch}/tmux", *argv)
+        run, place = self._place(uid)
+        folder = f"{run.scratch}/tmux"
+        if argv[0] != "tmux":
+            return ("env", f"TMUX_TMPDIR={folder}", *argv)
+        owner = os.geteuid() if place.user is None else place.user[0]
+        return ("tmux", "-S", f"{folder}/tmux-{owner}/default", *argv[1:])
 
     def logs(self, uid: str, *, tail: int) -> bytes:
         """Return the newest workload's last lines, at most 10,000; nothing when there is no workload."""

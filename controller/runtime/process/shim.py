@@ -1,4 +1,4 @@
-"""``python -I -m controller.runtime.process.shim``: the small parent of one workload.
+"""The small parent of one workload; run by ``start_shim.py``.
 
 Like containerd's shim it stands between the controller, which may die at any time, and the workload, which must not
 notice: it starts the agent in a session and a cgroup of their own, is the parent of every orphan below it, keeps what
@@ -284,7 +284,3 @@ def _live(order: Order, told: int) -> int:
     os.close(told)
     shim.watch()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

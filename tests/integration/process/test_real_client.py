@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,9 +114,11 @@ def assert_a_terminal_shows_claude(system: Together, uid: str) -> None:
             assert time.monotonic() < deadline, screen
             screen += terminal.read()
         terminal.resize(120, 40)
-    command = system.runtime().attach_argv(uid, argv)
-    assert command[-len(argv) :] == tuple(argv)
-    assert any(word.startswith("TMUX_TMPDIR=") for word in command)
+    # What a person runs on this machine, also from inside a tmux of their own.
+    command = system.cco("attach", "web", "--read-only", "--print").split()
+    assert command[:2] == ["tmux", "-S"]
+    listed = subprocess.run(["tmux", "-S", command[2], "list-sessions"], capture_output=True, text=True, check=True)
+    assert listed.stdout.startswith("cc-orchestrator-web:")
 
 
 def test_a_second_one_is_refused_at_once(system: Together) -> None:
