@@ -1,7 +1,6 @@
-"""``python -m controller run``: put the parts together and keep the loop going until a signal.
+"""``python -m controller run``: take the lock, open the database, and keep the loop going until a signal.
 
-The only place that knows which store, runtime and workspaces are used. The loop itself begins in
-``reconcile.loop``.
+What runs then is put together in ``application``; ``python -m controller rebuild`` is in ``rebuild``.
 """
 
 from __future__ import annotations
@@ -14,196 +13,23 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-from .agents import AgentLinks
+from .application import Application
 from .credentials import Credentials
-from .doctor.doctor import Doctor
-from .errors import CcoError, NotFound, Retryable, Terminal
+from .errors import CcoError, Retryable, Terminal
 from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
 from .logs import configure_logging
-from .manifests import Manifests
-from .orphans.assembly import assemble
 from .rebuild import rebuild
-from .reconcile.actions import Plan
-from .reconcile.brake import FleetBrake
-from .reconcile.disk import DiskWatch
-from .reconcile.execute import Executor
-from .reconcile.loop import Controller, Request
-from .reconcile.observed import work_out
-from .reconcile.pacing import StartTurns, default_turns
-from .reconcile.plan import plan
-from .reconcile.reconciler import InstanceReconciler
-from .reconcile.repositories import RepositoryReconciler
-from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
-from .reconcile.usage import UsageRecorder
-from .resources import Instance, Kind
 from .runtime.choice import Runtimes
-from .runtime.facts import EngineView
 from .settings import Settings, add_flags, load_settings
-from .state_directory import RunDirectories, prepare_state_directory
+from .state_directory import prepare_state_directory
 from .store import Store
-from .streams import StreamServer
-from .streams.checks import CheckStreams
-from .streams.instances import InstanceStreams
-from .streams.orphans import OrphanStreams
-from .streams.snapshots import SnapshotStreams
-from .workspace import GitWorkspaces
 
 logger = logging.getLogger(__name__)
 
-WAKE_SECONDS = 0.5
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def docker_view(settings: Settings) -> EngineView:
-    """Return the view on the Docker engine; its library is imported where there is one to look at."""
-    from .runtime.docker.facts import DockerFacts  # noqa: PLC0415  # see above
-
-    return DockerFacts.from_settings(settings)
-
-
-class Application:
-    """All parts of one controller process, wired."""
-
-    def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
-        directories = RunDirectories(settings)
-        workspaces = GitWorkspaces(settings.state_dir)
-        manifests = Manifests(settings)
-        turns = StartTurns(default_turns(), self._wake)
-        self._links = AgentLinks(directories.path, credentials.read, self._wake)
-
-        def name_of(uid: str) -> str | None:
-            try:
-                return store.instances.get_by_uid(uid).metadata.name
-            except NotFound:
-                return None
-
-        places = (settings.state_dir, *((settings.worktree_base_path,) if settings.worktree_base_path else ()))
-        self._disk = DiskWatch(self._links, name_of, places, settings.disk_full_percent / 100, self._wake)
-        executor = Executor(
-            workspaces=workspaces,
-            runtimes=runtimes,
-            links=self._links,
-            rows=store.instances,
-            inputs=store.inputs,
-            events=store.events,
-            turns=turns,
-            manifests=manifests,
-            fence=store.check_fence,
-            stop_grace=settings.stop_grace_seconds,
-            run_dir=directories,
-        )
-        reconciler = InstanceReconciler(
-            instances=store.instances,
-            repositories=store.repositories,
-            inputs=store.inputs,
-            events=store.events,
-            workspaces=workspaces,
-            runtimes=runtimes,
-            links=self._links,
-            executor=executor,
-            turns=turns,
-            brake=FleetBrake(),
-            disk=self._disk.verdict,
-            credentials=credentials.present,
-            settings=settings,
-            clock=_now,
-        )
-        repository_reconciler = RepositoryReconciler(
-            repositories=store.repositories,
-            instances=store.instances,
-            workspaces=workspaces,
-            manifests=manifests,
-            root=settings.root,
-            on_change=self._wake,
-            clock=_now,
-        )
-
-        self._instances = Controller(
-            "instance",
-            reconciler,
-            (
-                StoreSource(store, Kind.INSTANCE, store.instances.names),
-                *(RuntimeSource(runtimes, name, name_of, store.instances.names) for name in runtimes.names),
-                ResyncSource(store.instances.names, settings.resync_seconds),
-            ),
-            workers=settings.workers,
-        )
-        self._repositories = Controller(
-            "repository",
-            repository_reconciler,
-            (
-                StoreSource(store, Kind.REPOSITORY, store.repositories.names),
-                ResyncSource(store.repositories.names, settings.resync_seconds),
-            ),
-            workers=1,
-        )
-        self._usage = UsageRecorder(self._links, store.instances, settings.heartbeat_seconds)
-
-        def preview(instance: Instance) -> Plan:
-            seen, observed, wanted = reconciler.observe(instance)
-            return plan(seen, observed, wanted, reconciler.pace, now=_now())
-
-        snapshots = SnapshotStreams(
-            repositories=store.repositories,
-            instances=store.instances,
-            workspaces=workspaces,
-            runtimes=runtimes,
-            events=store.events,
-            place=lambda instance, of: work_out(instance, of, settings, attempt=instance.status.attempt).ref,
-            root=settings.root,
-        )
-        orphans = assemble(settings, store, runtimes, workspaces, _now)
-        self._orphans = orphans.timer
-        doctor = Doctor(
-            settings=settings,
-            store=store,
-            runtimes=runtimes,
-            workspaces=workspaces,
-            engine=cache(lambda: docker_view(settings)),
-            credentials=credentials.read,
-            heard=self._links.all_heard,
-            orphans=lambda: orphans.survey.look().as_list(),
-        )
-        self._server = StreamServer(
-            settings.controller_socket,
-            [
-                *InstanceStreams(store.instances.get, preview, runtimes).routes(),
-                *CheckStreams(doctor).routes(),
-                *OrphanStreams(orphans.survey, orphans.sweeper).routes(),
-                *snapshots.routes(),
-            ],
-        )
-
-    def _wake(self, name: str) -> None:
-        self._instances.queue.add(Request(name))
-
-    def run(self, stop: threading.Event) -> None:
-        """Work until ``stop`` is set; instances keep running after that, nothing depends on this process."""
-        self._repositories.start()
-        self._instances.start()
-        self._usage.start()
-        self._disk.start()
-        self._orphans.start()
-        self._server.start()
-        logger.info("controller started")
-        while not stop.wait(WAKE_SECONDS):
-            pass  # a signal that comes just before a wait is only handled after it
-        self._server.stop()
-        self._orphans.stop()
-        self._disk.stop()
-        self._usage.stop()
-        self._instances.stop()
-        self._repositories.stop()
-        self._links.close()
-        logger.info("controller stopped")
+_ENDING = threading.Lock()
 
 
 def run(
@@ -266,8 +92,11 @@ def _claimed(path: Path, holder: str, lost: Callable[[Terminal], object], stop: 
 
 def end_at_once(error: Terminal) -> NoReturn:
     """Say why and end the process without any clean-up: what would be tidied up is somebody else's by now."""
-    print(f"controller: {error.reason}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201  # see main
-    os._exit(1)
+    _ENDING.acquire()  # for good: several threads may find out at the same moment, and one line is enough
+    try:
+        print(f"controller: {error.reason}: {error.message}", file=sys.stderr, flush=True)  # noqa: T201  # see main
+    finally:
+        os._exit(1)
 
 
 def stop_at_signals() -> threading.Event:

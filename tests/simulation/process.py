@@ -1,6 +1,6 @@
 """One controller process in the simulation: the real loops, sources and reconcilers over the fakes.
 
-Wired as ``controller.__main__.Application`` wires them. A restart of the controller is a second :class:`Process` over
+Wired as ``controller.application`` wires them. A restart of the controller is a second :class:`Process` over
 the same :class:`SimulatedWorld`, which is everything that outlives a process.
 """
 

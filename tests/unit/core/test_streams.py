@@ -111,7 +111,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def controller(world: World, path: Path) -> Iterator[httpx.Client]:
-    """A client of the streams of a controller of the world, put together as ``controller.__main__`` does."""
+    """A client of the streams of a controller of the world, put together as ``controller.application`` does."""
 
     def preview(instance: Instance) -> Plan:
         reconciler = world.reconciler()
