@@ -188,6 +188,7 @@ def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Sto
     last = first.errors.splitlines()[-1]
     assert last.startswith(f"controller: Fenced: another controller (process {second.process.pid} on ")
     assert "Traceback" not in first.errors
+    assert first.errors.count("controller: ") == 1
     assert first.changes == before
     assert (store.revision(), world(folder)) == (revision, files)
     assert store.integrity().claim == claim
