@@ -106,7 +106,7 @@ def force(git: Git, moves: Sequence[Move]) -> None:
 @lru_cache(maxsize=4096)
 def _is_ancestor(git_dir: str, owner: tuple[int, int], ancestor: str, descendant: str) -> bool:
     git = Git(git_dir, owner)
-    return git.run("merge-base", "--is-ancestor", ancestor, descendant, accept=(0, 1)).status == 0
+    return git.run("merge-base", "--is-ancestor", "--end-of-options", ancestor, descendant, accept=(0, 1)).status == 0
 
 
 def is_ancestor(git: Git, ancestor: str, descendant: str) -> bool:
@@ -116,7 +116,7 @@ def is_ancestor(git: Git, ancestor: str, descendant: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _count(git_dir: str, owner: tuple[int, int], base: str, head: str) -> int:
-    return int(Git(git_dir, owner).run("rev-list", "--count", f"{base}..{head}").text)
+    return int(Git(git_dir, owner).run("rev-list", "--count", "--end-of-options", f"{base}..{head}").text)
 
 
 def count_between(git: Git, base: str, head: str) -> int:

@@ -231,8 +231,8 @@ def _top_files(repository: Repository, head: str | None) -> tuple[str, bool]:
     """Return the text of ``.gitattributes`` and whether there is a ``.gitmodules``, both at HEAD."""
     if head is None:
         return "", False
-    attributes = repository.git.run("cat-file", "blob", f"{head}:.gitattributes", accept=(0, 128))
-    modules = repository.git.run("cat-file", "-e", f"{head}:.gitmodules", accept=(0, 128))
+    attributes = repository.git.run("cat-file", "blob", "--end-of-options", f"{head}:.gitattributes", accept=(0, 128))
+    modules = repository.git.run("cat-file", "-e", "--end-of-options", f"{head}:.gitmodules", accept=(0, 128))
     return attributes.text if attributes.status == 0 else "", modules.status == 0
 
 

@@ -76,7 +76,7 @@ def _to_folder(repository: Repository, work: SavedWork, path: str) -> Restored:
         registration = _add(repository, path, start, lock_fd)
     try:
         git = repository.git.at(registration.admin, path).with_env(filters_off(read_config(repository)))
-        git.run("read-tree", "--reset", "-u", start, timeout=LONG)
+        git.run("read-tree", "--reset", "-u", "--end-of-options", start, timeout=LONG)
         base = read_tree(repository.git, start)
         saved = read_tree(repository.git, work.commit)
         with open_directory(path) as root:
@@ -146,6 +146,7 @@ def _to_workspace(repository: Repository, work: SavedWork, ref: WorkspaceRef) ->
         base: Tree = read_tree(repository.git, work.base) if work.base is not None else {}
         saved = read_tree(repository.git, work.commit)
         previous: str | None = None
+        remove_tree(staging(ref))  # of one that was cut off
         with open_directory(ref.worktree) as root:
             verdict = judge(root, base, saved, findings.files)
             _refuse_conflicts(verdict, ref.worktree)
@@ -207,8 +208,7 @@ def _write(repository: Repository, root: int, verdict: Verdict, place: _Place) -
 
 @contextmanager
 def _aside(path: str) -> Iterator[int]:
-    """Yield a new folder that only we can enter; one that a crash left is emptied first."""
-    remove_tree(path)
+    """Yield a new folder that only we can enter."""
     os.mkdir(path, 0o700)
     try:
         with open_directory(path) as folder:

@@ -176,7 +176,9 @@ def _count_files(git: Git, commits: Sequence[str]) -> dict[str, int]:
 
 
 def _changes(git: Git, commit: str) -> Iterator[SavedChange]:
-    fields = git.run(*_COMPARE, "-M", "--no-commit-id", "--raw", "--numstat", "-z", commit, timeout=LONG).fields()
+    fields = git.run(
+        *_COMPARE, "-M", "--no-commit-id", "--raw", "--numstat", "-z", "--end-of-options", commit, timeout=LONG
+    ).fields()
     kinds: dict[str, str] = {}
     position = 0
     while position < len(fields):
@@ -206,7 +208,10 @@ class _EnoughError(Exception):
 
 def _difference(git: Git, commit: str) -> tuple[str, bool]:
     """Return the difference as text and whether it was cut; git is stopped when it says more than is told."""
-    with suppress(_EnoughError), git.feed(*_COMPARE, "-M", "--no-commit-id", "-p", commit) as (_, out):
+    with (
+        suppress(_EnoughError),
+        git.feed(*_COMPARE, "-M", "--no-commit-id", "-p", "--end-of-options", commit) as (_, out),
+    ):
         said = out.read(MAX_DIFF + 1)
         _stop_beyond(said)
         return _readable(said), False

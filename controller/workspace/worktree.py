@@ -237,7 +237,7 @@ def fill(repository: Repository, ref: WorkspaceRef, admin: str, lock_fd: int, *,
     if config.get("core.sparsecheckout") == "true" and config.get("extensions.worktreeconfig") == "true":
         # Git copied the setting; a person's next git command here would take files away under the agent.
         git.run("config", "--worktree", "core.sparseCheckout", "false")
-    git.run("read-tree", "--reset", "-u", tree or "HEAD", timeout=LONG, pass_fds=(lock_fd,))
+    git.run("read-tree", "--reset", "-u", "--end-of-options", tree or "HEAD", timeout=LONG, pass_fds=(lock_fd,))
     if tree is not None:
         git.run("read-tree", "HEAD")
     give_away(repository, ref)
