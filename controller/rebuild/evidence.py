@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from controller.agents import AgentConfig
 from controller.errors import CcoError, Terminal
-from controller.manifests import Manifests, Unreadable, read_label
+from controller.manifests import FOLDER_NAME, Manifests, Unreadable, read_label
 from controller.resources import (
     Instance,
     InstanceSpec,
@@ -68,8 +68,10 @@ def gather(settings: Settings, runtimes: Runtimes | None) -> Evidence:
         runtimes: what may carry workloads; ``None`` = go by files alone.
 
     Raises:
-        Terminal: ``RuntimeNeeded``, a runtime could not be asked, so that instances might be missed.
+        Terminal: ``RuntimeNeeded``, a runtime could not be asked, or ``StateDirectoryUnusable``, a folder could not be
+            read: instances might be missed.
     """
+    _check_readable(settings.state_dir)
     found = Evidence()
     _read_files(Manifests(settings), found)
     workloads = [] if runtimes is None else list(_workloads(runtimes))
@@ -78,6 +80,21 @@ def gather(settings: Settings, runtimes: Runtimes | None) -> Evidence:
     _note_attempts(workloads, found)
     _complete_repositories(found)
     return found
+
+
+def _check_readable(state_dir: Path) -> None:
+    folders = (state_dir / "instances", state_dir / FOLDER_NAME)
+    try:
+        for folder in folders:
+            for entry in folder.iterdir() if folder.exists() else ():
+                if entry.is_dir():
+                    next(entry.iterdir(), None)
+    except OSError as error:
+        raise Terminal(
+            "StateDirectoryUnusable",
+            f"{error.filename} cannot be read: {error.strerror}; run this as the user that runs the controller (with "
+            "Compose: docker compose run --rm controller python -m controller rebuild)",
+        ) from error
 
 
 def _read_files(manifests: Manifests, found: Evidence) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -289,6 +290,22 @@ def test_where_nothing_is_nothing_is_made(world: World) -> None:
     with pytest.raises(Terminal, match="begin with an empty database"):
         rebuild(world.settings, print, yes=True)
     assert not world.settings.database.exists()
+
+
+def test_what_cannot_be_read_is_not_taken_for_nothing(fleet: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs it may be another user than the controller; root reads everything, so that is played here."""
+    lose(fleet)
+    looked = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == "web":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return looked(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(Terminal, match=r"instances/web cannot be read: Permission denied.*docker compose run"):
+        rebuild(fleet.settings, print, yes=True)
+    assert not fleet.settings.database.exists()
 
 
 def test_it_is_a_command(fleet: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
