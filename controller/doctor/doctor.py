@@ -26,7 +26,7 @@ from . import capacity, fleet
 from .clock import ClockWatch
 from .database import damaged, examine_database, examine_size
 from .disk import examine_disk
-from .engine import EngineChecks, examine_process
+from .engine import EngineChecks, examine_ping, examine_process
 from .examination import Examiner, Finding, Look, Shared, failed, well
 
 logger = logging.getLogger(__name__)
@@ -84,11 +84,14 @@ class Doctor:
             if self._pinged is not None and time.monotonic() - self._pinged[0] < REMEMBERED_SECONDS:
                 return self._pinged[1]
             try:
-                if not self._needs(ENGINE_RUNTIME, self.store.instances.list()):
+                # Listing is dear where there are many, and mostly needless.
+                if self.runtimes.default != ENGINE_RUNTIME and not self._needs(
+                    ENGINE_RUNTIME, self.store.instances.list()
+                ):
                     return None
             except CcoError:
                 return None
-            (check,) = self._pinger.examine([("engine", self._engine_checks(Shared(self._ask_engine)).answers)])
+            (check,) = self._pinger.examine([("engine", lambda: examine_ping(self.engine()))])
             self._pinged = (time.monotonic(), check)
             return check
 

@@ -15,6 +15,15 @@ from .examination import Finding, Look, Shared, failed, notable, unknown, well
 _BUILD = "make images"
 
 
+def examine_ping(view: EngineView) -> Finding:
+    """Judge only whether the engine answers, for whoever asks all the time."""
+    try:
+        view.ping()
+    except Unavailable as error:
+        return failed(error.message)
+    return well("answers")
+
+
 def examine_process(runtime: Runtime, image: str) -> Finding:
     """Judge whether runtime ``process`` finds its programs, which stand for an image there."""
     try:

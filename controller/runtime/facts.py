@@ -36,6 +36,9 @@ class EngineFacts:
 class EngineView(Protocol):
     """Looks at an engine and changes nothing. Every look raises ``Unavailable`` where the engine does not answer."""
 
+    def ping(self) -> None:
+        """Return if the engine answers; the cheapest question there is."""
+
     def facts(self) -> EngineFacts:
         """Return what the engine says of itself."""
 

@@ -47,6 +47,11 @@ class FakeEngineView:
         """Let the engine say something else of itself."""
         self.said = dataclasses.replace(self.said, **changes)  # type: ignore[arg-type]  # the caller names real fields
 
+    def ping(self) -> None:
+        """Return if the engine answers."""
+        self.looks += 1
+        self._answer()
+
     def facts(self) -> EngineFacts:
         """Return what the engine says of itself."""
         self.looks += 1

@@ -19,7 +19,7 @@ from typing import TypeVar
 from api.client import ApiError, Client, Resync, ServerUnavailable, WatchEvent
 from controller.resources import Event, Instance, Repository
 
-from .health import Health, PartHealth, controller_health, engine_health
+from .health import Health, ask_health, engine_health
 from .view import InstanceView, view_of
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Feed:
         self.views: Mapping[str, InstanceView] = {}
         self.repositories: Mapping[str, Repository] = {}
         self.health = Health()
+        self._asked = Health()
         self.synced = False
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
@@ -143,18 +144,19 @@ class Feed:
                 names,
                 repositories,
                 tuple(batch.events),
-                health=self._conclude_health(self.health.controller),
+                health=self._conclude_health(),
                 synced=batch.complete,
             )
         )
 
-    def _take_controller_health(self, controller: PartHealth) -> None:
-        if self._conclude_health(controller):
+    def _take_health(self, asked: Health) -> None:
+        self._asked = asked
+        if self._conclude_health():
             self._publish(Changes(health=True))
 
-    def _conclude_health(self, controller: PartHealth) -> bool:
+    def _conclude_health(self) -> bool:
         before = self.health
-        self.health = Health(controller, engine_health(self.instances.values(), controller))
+        self.health = Health(self._asked.controller, engine_health(self.instances.values(), self._asked))
         return self.health != before
 
     # -- in the threads -------------------------------------------------------------------------------------
@@ -177,9 +179,9 @@ class Feed:
 
     def _keep_asking_health(self) -> None:
         while not self._stop.is_set():
-            health = controller_health(self._client)
+            health = ask_health(self._client)
             if health is not None:
-                self._call(partial(self._take_controller_health, health))
+                self._call(partial(self._take_health, health))
             self._stop.wait(FIRST_PAUSE if health is None else HEALTH_SECONDS)
 
     def _learn(self, item: WatchEvent | Resync) -> None:

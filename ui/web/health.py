@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from api.client import ApiError, Client, ServerUnavailable
+from api.client import PartHealth as ToldHealth
 from controller.resources import ConditionStatus, Instance, find_condition
 
 from .view import shorten
@@ -30,20 +31,29 @@ class Health:
     engine: PartHealth = PartHealth()
 
 
-def controller_health(client: Client) -> PartHealth | None:
-    """Ask the API about the controller; ``None`` when the API itself does not answer (yet)."""
+def ask_health(client: Client) -> Health | None:
+    """Ask the API; ``None`` when it does not answer (yet). What it cannot tell of the engine is left unknown."""
     try:
-        part = client.health().controller
+        told = client.health()
     except (ApiError, ServerUnavailable):
         return None
-    if part.status == "ok":
-        return PartHealth(healthy=True, sentence="The controller answers")
-    return PartHealth(healthy=False, sentence=shorten(part.detail) or "The controller does not answer")
+    return Health(
+        _part("controller", told.controller), PartHealth() if told.engine is None else _part("engine", told.engine)
+    )
 
 
-def engine_health(instances: Iterable[Instance], controller: PartHealth) -> PartHealth:
-    """Conclude from what the controller reports about instances; it alone talks to the engine."""
-    if not controller.healthy:
+def _part(name: str, told: ToldHealth) -> PartHealth:
+    if told.status == "ok":
+        return PartHealth(healthy=True, sentence=f"The {name} answers")
+    return PartHealth(healthy=False, sentence=shorten(told.detail) or f"The {name} does not answer")
+
+
+def engine_health(instances: Iterable[Instance], asked: Health) -> PartHealth:
+    """Return what is known of the engine: the controller's own word, and what its looks at instances came to.
+
+    Bad news from either counts, because either may be the newer one.
+    """
+    if not asked.controller.healthy:
         return PartHealth(sentence="Only the controller knows")
     seen = False
     for instance in instances:
@@ -53,6 +63,8 @@ def engine_health(instances: Iterable[Instance], controller: PartHealth) -> Part
         if ready.status is ConditionStatus.UNKNOWN and ready.reason == ENGINE_DOWN:
             return PartHealth(healthy=False, sentence=shorten(ready.message) or "The engine does not answer")
         seen = True
+    if asked.engine.healthy is not None:
+        return asked.engine
     if seen:
         return PartHealth(healthy=True, sentence="The engine answers")
     return PartHealth(sentence="Nothing has been run yet")

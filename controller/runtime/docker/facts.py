@@ -40,6 +40,11 @@ class DockerFacts:
         """Drop idle connections."""
         self._engine.close()
 
+    def ping(self) -> None:
+        """Return if the engine answers."""
+        with self._engine.call("answer") as client:
+            client.ping()
+
     def facts(self) -> EngineFacts:
         """Return what ``docker info`` and ``docker version`` show; see https://docs.docker.com/reference/api/engine/."""
         with self._engine.call("describe itself") as client:

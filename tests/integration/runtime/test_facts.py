@@ -30,6 +30,7 @@ def facts(world: DockerWorld) -> Iterator[DockerFacts]:
 def test_it_says_what_docker_info_shows(facts: DockerFacts) -> None:
     command = ["docker", "info", "--format", "{{json .}}"]
     shown: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    facts.ping()
     told = facts.facts()
     assert (told.version, told.storage_driver, told.root) == (
         shown["ServerVersion"],
@@ -71,7 +72,7 @@ def test_a_network_that_does_not_keep_instances_apart(world: DockerWorld, facts:
 def test_an_engine_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     facts = DockerFacts("any")
-    for look in (facts.facts, facts.network):
+    for look in (facts.ping, facts.facts, facts.network):
         with pytest.raises(Unavailable, match=r"unix:///nowhere/docker\.sock does not answer") as caught:
             look()
     del caught

@@ -25,6 +25,7 @@ from controller.resources import (
 )
 from ui.web.feed import Changes, Feed
 from ui.web.health import ENGINE_DOWN, PartHealth, engine_health
+from ui.web.health import Health as Asked
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 WAIT_SECONDS = 5.0
@@ -270,7 +271,17 @@ def test_the_engine_is_judged_by_what_the_controller_reports(
     controller: PartHealth,
     healthy: bool | None,  # noqa: FBT001 - a row of the table
 ) -> None:
-    assert engine_health(instances, controller).healthy is healthy
+    assert engine_health(instances, Asked(controller)).healthy is healthy
+
+
+def test_the_controllers_own_word_on_the_engine_counts_unless_a_look_has_just_failed() -> None:
+    well = instance("a", ready(ConditionStatus.TRUE, "Ready"))
+    unwell = instance("b", ready(ConditionStatus.UNKNOWN, ENGINE_DOWN))
+    for word in (True, False):
+        asked = Asked(UP, PartHealth(healthy=word, sentence="its word"))
+        assert engine_health([], asked) == engine_health([well], asked) == asked.engine
+        assert engine_health([well, unwell], asked).healthy is False
+        assert engine_health([], Asked(PartHealth(healthy=False), asked.engine)).healthy is None
 
 
 def test_the_controller_is_asked() -> None:
