@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -23,6 +23,7 @@ from .safe_files import list_directory, open_directory
 from .scan import EXECUTABLE, LINK, MAX_DEPTH, SUBMODULE, Entry, Tree, read_entry
 
 _CHUNK = 1 << 20
+_NEW_FOLDER = "folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,27 +235,30 @@ def _put(root: int, aside: int, staged: str, step: Step, owner: tuple[int, int])
         folder = root
         try:
             for parent in parents:
-                folder = stack.enter_context(_entered(folder, parent, owner))
+                folder = stack.enter_context(_entered(folder, parent, aside, owner))
             if step.there is None:
                 _remove_empty(folder, name)
             _check_unchanged(folder, name, step)
             os.rename(staged, name, src_dir_fd=aside, dst_dir_fd=folder)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise _changing(step.path) from error
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError) or _is_not_empty(error):
+                raise _changing(step.path) from error
+            raise
 
 
 @contextmanager
-def _entered(folder: int, name: str, owner: tuple[int, int]) -> Iterator[int]:
-    """Yield a folder in an open one; it is made for the owner when it is missing."""
-    new = False
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=folder)
-        new = True
-    with open_directory(name, dir_fd=folder) as inner:
-        if new:
+def _entered(folder: int, name: str, aside: int, owner: tuple[int, int]) -> Iterator[int]:
+    """Yield a folder in an open one; a missing one is made aside, so that it belongs to its owner from the first."""
+    with ExitStack() as stack:
+        try:
+            inner = stack.enter_context(open_directory(name, dir_fd=folder))
+        except FileNotFoundError:
+            os.mkdir(_NEW_FOLDER, 0o700, dir_fd=aside)
+            inner = stack.enter_context(open_directory(_NEW_FOLDER, dir_fd=aside))
             os.fchmod(inner, 0o755)
             if os.geteuid() == 0:
                 os.fchown(inner, *owner)
+            os.rename(_NEW_FOLDER, name, src_dir_fd=aside, dst_dir_fd=folder)
         yield inner
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.workspace.types import Presence, Unsaved, WorkspaceRef
+from controller.workspace.types import Presence, ToWorkspace, Unsaved, WorkspaceRef
 from support.git_world import OWNERS, git_world
+from support.trees import tree_of
 
 _EFFECTS = {"subprocess.Popen", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.truncate"}
 
@@ -115,6 +116,45 @@ def test_snapshot_converges_and_is_taken_once() -> None:
             assert f"refs/cco/instances/web/uids/{ref.uid}/pending" not in world.refs()
 
         assert kill_at_every_point(change, converge) > 3
+
+
+def test_a_restore_into_a_worktree_converges_and_writes_over_nothing() -> None:
+    with git_world(OWNERS[-1]) as world:
+        ref = world.made()
+        world.agent_writes(ref, "thing/one.txt", "one")
+        world.agent_commits(ref, "gone.txt", "gone")
+        world.collect(ref)
+
+        def clean() -> None:
+            world.agent(ref, "reset", "-q", "--hard")
+            world.agent(ref, "clean", "-qfdx")
+
+        for name in ("thing/one.txt", "gone.txt"):
+            (Path(ref.worktree) / name).unlink()
+        (Path(ref.worktree) / "thing").rmdir()
+        world.agent_writes(ref, "thing", "a file now")
+        world.agent_writes(ref, "README.md", "changed")
+        world.agent_writes(ref, "deep/er/new.txt", "new")
+        wanted = tree_of(Path(ref.worktree))
+        world.workspaces.snapshot(ref, message="x")
+        (work,) = world.workspaces.snapshots(ref.repository)
+
+        def restore(_: int) -> Callable[[], object]:
+            clean()
+            world.agent_writes(ref, "other.txt", "mine")
+            return lambda: world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref))
+
+        def converge(number: int) -> None:
+            found = tree_of(Path(ref.worktree))
+            assert found.pop("other.txt") == ("100644", b"mine"), number
+            before = {"README.md": b"hello\n", "thing/one.txt": b"one", "gone.txt": b"gone"}
+            for path, value in found.items():
+                assert value in (("100644", before.get(path)), wanted.get(path)), (number, path)
+            world.workspaces.restore_snapshot(ref.repository, work.id, ToWorkspace(ref))
+            assert tree_of(Path(ref.worktree)) == {**wanted, "other.txt": ("100644", b"mine")}, number
+            assert not list(Path(ref.worktree).parent.glob("*.restore-*")), number
+
+        assert kill_at_every_point(restore, converge) > 15
 
 
 @pytest.mark.parametrize("keep", [False, True])
