@@ -33,6 +33,9 @@ POLL_SECONDS = 0.05
 
 HEARTBEAT_SECONDS = 1.0
 
+LONGEST_LOOK_SECONDS = 1.0
+"""A standby that looks more seldom than this was not looking."""
+
 GUARD_SECONDS = 0.5
 """How long the short step of taking the lock may be somebody else's."""
 
@@ -139,7 +142,7 @@ class Silence:
         if stamp != self._stamp or self._looked_at is None:
             self._stamp, self._seconds = stamp, 0.0
         else:
-            self._seconds += min(now - self._looked_at, 4 * POLL_SECONDS)
+            self._seconds += min(now - self._looked_at, LONGEST_LOOK_SECONDS)
         self._looked_at = now
         return self._seconds > self.lease
 
