@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LOCK_NAME = "controller.lock"
 GUARD_NAME = "controller.lock.guard"
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 """How often a standby looks; a look is two system calls."""
 
 HEARTBEAT_SECONDS = 1.0
