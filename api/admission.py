@@ -128,12 +128,12 @@ class Admission:
     def _unknown(self, name: str) -> FieldError:
         known = self._store.repositories.names()
         if not known:
-            message = f"{name!r} is not registered, and no other repository is: run 'cco init' inside it"
+            message = f"{name[:100]!r} is not registered, and no other repository is: run 'cco init' inside it"
         else:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name[:100], known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             listed = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
-            message = f"{name!r} is not registered: {hint}Known: {listed}. 'cco init' registers another one"
+            message = f"{name[:100]!r} is not registered: {hint}Known: {listed}. 'cco init' registers another one"
         return FieldError(field="spec.repository", value=name[:100], message=message)
 
     @staticmethod

@@ -37,7 +37,12 @@ LabelSelector = Annotated[
 ]
 Uid = Annotated[str | None, Query(max_length=64, description="Refuse if the name belongs to another object by now.")]
 IfMatch = Annotated[
-    str | None, Header(max_length=64, description="A resource_version: refuse if the object is not at it any more.")
+    str | None,
+    Header(
+        max_length=64,
+        description="A resource_version: refuse if the object is not at it any more.",
+        json_schema_extra={"pattern": r'^(\*|(W/)?"?[0-9]{1,19}"?)$'},
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,

@@ -47,8 +47,8 @@ def list_events(
     response_class=Response,
     responses={
         200: {
-            "description": "`change` events with a WatchEvent, `bookmark` and `resync` events",
-            "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            "description": "`change` events with a WatchEvent as JSON, `bookmark` and `resync` events",
+            "content": {EVENT_STREAM: {}},
         },
         **problems(410),
     },

@@ -43,7 +43,7 @@ def _check_labels(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
+Name = Annotated[str, AfterValidator(_check_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN.pattern}$"})]
 """DNS-label-like name: it becomes part of container, tmux session, folder and ref names."""
 
 Labels = Annotated[dict[str, str], AfterValidator(_check_labels), Field(max_length=64)]

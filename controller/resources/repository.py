@@ -21,7 +21,7 @@ def _check_absolute(value: str) -> str:
     return str(path)
 
 
-AbsolutePath = Annotated[str, AfterValidator(_check_absolute)]
+AbsolutePath = Annotated[str, AfterValidator(_check_absolute), Field(json_schema_extra={"pattern": "^/"})]
 
 
 class RepositorySpec(Model):
