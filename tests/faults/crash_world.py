@@ -197,24 +197,19 @@ class CrashWorld(World):
         raise AssertionError("the controller dies again and again")
 
     def _come_to_rest(self) -> None:
-        """Do passes as the loop would: at once, after the delay that was asked for, and once more as a resync does."""
+        """Do passes as the loop would, until none is wanted, and then the one that an agent's next report causes."""
         quiet = 0
         for _ in range(PASSES):
             wanted = self.one_pass_of_all()
             quiet = quiet + 1 if wanted is None else 0
             if quiet == 2:
                 return
-            if wanted is None:
-                self.tick(self.settings.resync_seconds)
-                self._age_of_agents()
-            elif wanted:
-                self.tick(wanted)
+            self.tick(wanted or 0.0)
         raise AssertionError(f"no rest after {PASSES} passes; {self._told()}")
 
-    def _age_of_agents(self) -> None:
-        """A repository or agent has nothing new to say; what it said is as fresh as its heartbeat."""
-        for agent in self._filed.agents.values():
-            agent.age = 0.0
+    def resync(self) -> None:
+        """Let the time of a resync come; agents said something since, as they do with every heartbeat."""
+        self.tick(self.settings.resync_seconds)
 
     def one_pass_of_all(self) -> float | None:
         """Do one pass of everything; returns the soonest wish for another one that work or a failure has."""

@@ -45,9 +45,8 @@ def _send(injector: Injector) -> Callable[..., requests.Response]:
         if path == _PAGED:
             return send(self, request, **options)
         what = f"{request.method} {_NAMED.sub(_anonymous, path)}"
-        mode = injector.before(Call(Seam.DOCKER, what, writes=request.method not in {"GET", "HEAD"}), _cut)
-        response = send(self, request, **options)
-        injector.after(mode, _cut)
+        call = Call(Seam.DOCKER, what, writes=request.method not in {"GET", "HEAD"})
+        response, mode = injector.through(call, lambda: send(self, request, **options), _cut)
         return _older(seen, request.path_url, response, mode) if what == LISTING else response
 
     return watched

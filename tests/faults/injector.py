@@ -12,6 +12,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Mode(StrEnum):
@@ -155,6 +158,32 @@ class Injector:
             self._crash()
         if mode is Mode.LOST_ANSWER and error is not None:
             raise error()
+
+    def through(
+        self,
+        call: Call,
+        act: Callable[[], T],
+        error: Callable[[], Exception] | None = None,
+        let_go: Callable[[T], object] = lambda _: None,
+    ) -> tuple[T, Mode | None]:
+        """Do one whole call; returns its result, and the mode for a caller that has to carry on with it.
+
+        Args:
+            let_go: closes what the call has opened when the controller dies right after it.
+        """
+        mode = self.before(call, error)
+        try:
+            result = act()
+        except Exception:
+            if mode is Mode.CRASH_AFTER:
+                self.after(mode)
+            raise
+        try:
+            self.after(mode, error)
+        except BaseException:
+            let_go(result)
+            raise
+        return result, mode
 
     def revive(self) -> None:
         """Let a new controller live in this process."""

@@ -47,11 +47,12 @@ def run_with(world: CrashWorld, reference: Reference, step: Step, fault: Fault) 
         try:
             deaths = world.work()
             if fault.mode not in CRASHES:
+                world.resync()
                 world.work()  # what a wrong answer spoiled is mended one resync later
         except AssertionError as error:
             problems.append(str(error))
         writes = _writes_of_one_more_pass(world)
-    if injector.fired is None:
+    if injector.fired is None or (fault.mode in CRASHES and deaths != 1):
         problems.append("the fault never happened")
     if fault.mode is not Mode.STALE:  # what was built on an old picture may have been built twice
         problems += _differences(reference.after[step.name], picture(world))
@@ -64,6 +65,7 @@ def _writes_of_one_more_pass(world: CrashWorld) -> list[str]:
     quiet = Injector()
     world.injector = quiet
     with world.watched(quiet):
+        world.resync()
         quiet.active = True
         world.one_pass_of_all()
         quiet.active = False

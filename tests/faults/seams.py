@@ -48,9 +48,7 @@ def _git(injector: Injector) -> Iterator[Any]:
     run, feed = Git.run, Git.feed
 
     def watched_run(self: Git, *args: str, **options: Any) -> Output:  # noqa: ANN401  # passed on
-        mode = injector.before(_git_call(args), _git_error)
-        output = run(self, *args, **options)
-        injector.after(mode)
+        output, _ = injector.through(_git_call(args), lambda: run(self, *args, **options), _git_error)
         return output
 
     @contextmanager
@@ -116,10 +114,11 @@ def _files(injector: Injector, root: str) -> Iterator[Any]:
         def watched(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # passed on
             if not injector.active or not _is_below(root, where(*args, **options)):
                 return act(*args, **options)
-            mode = injector.before(Call(Seam.FILE, what, writes=True), lambda: _full(args))
-            result = act(*args, **options)
-            injector.after(mode)
-            return result
+            call = Call(Seam.FILE, what, writes=True)
+            made, _ = injector.through(
+                call, lambda: act(*args, **options), lambda: _full(args), lambda result: _let_go(what, result)
+            )
+            return made
 
         return watched
 
@@ -137,6 +136,14 @@ def _files(injector: Injector, root: str) -> Iterator[Any]:
     yield patch.object(safe_files, "_run_on_tree", tree)
     bind = watch("bind", link._bind, _first)  # noqa: SLF001  # where an agent's socket is made
     yield patch.object(link, "_bind", bind)
+
+
+def _let_go(what: str, made: Any) -> None:  # noqa: ANN401  # a descriptor, a stream or a socket
+    """Close what a process that dies has open; the file or socket stays."""
+    if isinstance(made, int):
+        os.close(made)
+    elif what in {"create", "bind"}:
+        made.close()
 
 
 def _full(args: tuple[object, ...]) -> OSError:

@@ -11,9 +11,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from controller.runtime.protocol import LABEL_MANIFEST, WorkloadSpec
 
 from .crash_world import Checkpoint, CrashWorld
 from .facts import Facts, git, git_dir_of, read_facts
@@ -177,7 +179,7 @@ def picture(world: CrashWorld) -> Any:  # noqa: ANN401  # JSON
         ],
         "inputs": [(each.text, str(each.state), each.reason) for each in _inputs(world)],
         "containers": sorted(
-            [each.name, each.state, each.labels, world.engine.containers[each.name].spec]
+            [each.name, each.state, each.labels, _comparable(world.engine.containers[each.name].spec)]
             for each in facts.engine.containers
         ),
         "volumes": sorted(each.name for each in facts.engine.volumes),
@@ -187,6 +189,16 @@ def picture(world: CrashWorld) -> Any:  # noqa: ANN401  # JSON
         "refs": [refs_of(each.path) for each in facts.repositories],
     }
     return json.loads(_anonymous(world, json.dumps(raw, sort_keys=True, default=str)))
+
+
+def _comparable(spec: WorkloadSpec) -> WorkloadSpec:
+    """Return a spec without the status that was current when its workload was made."""
+    labels = dict(spec.labels)
+    if LABEL_MANIFEST in labels:
+        manifest = json.loads(labels[LABEL_MANIFEST])
+        manifest["instance"].pop("status", None)
+        labels[LABEL_MANIFEST] = json.dumps(manifest, sort_keys=True)
+    return replace(spec, labels=labels)
 
 
 def _inputs(world: CrashWorld) -> Iterable[Any]:
@@ -226,7 +238,8 @@ def _anonymous(world: CrashWorld, text: str) -> str:
     uids += [each.metadata.uid for each in world.store.repositories.list()]
     for uid in uids:
         text = text.replace(uid, "UID").replace(uid[:8], "UID8")
-    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "A-UID", text)
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "A-UID", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", "A-TIME", text)
 
 
 def _names_below(folder: Path) -> list[str]:
