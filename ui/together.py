@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -58,6 +59,9 @@ def choose_runtime(settings: Settings) -> Settings:
 
 def engine_answers(settings: Settings) -> bool:
     """Tell whether a Docker engine answers, within a few seconds; one that hangs does not."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if host.startswith("unix://"):
+        return _pings(host.removeprefix("unix://"))
     answered = threading.Event()
 
     def ask() -> None:
@@ -72,6 +76,19 @@ def engine_answers(settings: Settings) -> bool:
     thread.start()
     thread.join(PROBE_SECONDS)
     return answered.is_set()
+
+
+def _pings(path: str) -> bool:
+    """Ask an engine on this machine (``GET /_ping`` of the Engine API)."""
+    try:
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.settimeout(PROBE_SECONDS)
+            engine.connect(path)
+            engine.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in engine.recv(100).split(b"\r\n")[0]
+    except OSError as error:
+        logger.debug("no docker engine", extra={"cco_reason": str(error)})
+        return False
 
 
 def run(settings: Settings, announce: Callable[[Announcement], object]) -> None:
@@ -101,8 +118,8 @@ def run(settings: Settings, announce: Callable[[Announcement], object]) -> None:
         server.quieten_libraries()
         with server.prepared(settings) as (web, listener):
             stop.server = loop.server = web
-            announce(Announcement(server.address(settings), settings.runtime, notices))
-            if not stop.asked:
+            if not stop.asked and loop.failure is None:
+                announce(Announcement(server.address(settings), settings.runtime, notices))
                 web.run(sockets=[listener])
     finally:
         loop.end()

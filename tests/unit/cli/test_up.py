@@ -1,0 +1,84 @@
+"""``cco up`` before it starts anything; started it is in ``tests/integration/process``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from controller.settings import load_settings
+from ui import together
+from ui.cli.commands import up as command
+from ui.cli.program import app
+
+
+@pytest.fixture(autouse=True)
+def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers; and nothing to log in with is inherited."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[socket.socket]:
+    """Something that takes connections and never answers."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "nobody.sock"))
+        listener.listen()
+        yield listener
+
+
+def test_without_an_engine_processes_are_chosen() -> None:
+    assert together.choose_runtime(load_settings()).runtime == "process"
+
+
+def test_an_engine_that_hangs_is_none(engine: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "PROBE_SECONDS", 0.3)
+    began = time.monotonic()
+    assert together.choose_runtime(load_settings()).runtime == "process"
+    assert time.monotonic() - began < 5
+    del engine
+
+
+def test_an_engine_that_answers_is_chosen(engine: socket.socket) -> None:
+    def answer() -> None:
+        connection, _ = engine.accept()
+        with connection:
+            assert connection.recv(1000).startswith(b"GET /_ping ")
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nOK")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert together.choose_runtime(load_settings()).runtime == "docker"
+    thread.join(5)
+
+
+def test_what_was_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert together.choose_runtime(load_settings(runtime="docker")).runtime == "docker"
+    monkeypatch.setenv("CCO_RUNTIME", "docker")
+    assert together.choose_runtime(load_settings()).runtime == "docker"
+
+
+def test_what_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_PACKAGES", ("json", "no_such_package"))
+    result = CliRunner().invoke(app, ["up"])
+    assert result.exit_code == 1
+    assert "no_such_package" in result.stderr
+    assert "pip install 'cc-orchestrator[server,agent]'" in result.stderr
+
+
+def test_what_make_up_kept_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    kept = settings.state_dir / "secrets" / "claude.env"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("ANTHROPIC_API_KEY=x\n")
+    monkeypatch.delenv("CCO_SECRETS_FILE", raising=False)
+    together._use_kept_credentials(settings)  # noqa: SLF001  # what it does cannot be seen from outside
+    assert os.environ.pop("CCO_SECRETS_FILE") == str(kept)
