@@ -77,7 +77,7 @@ class Application:
             UsageRecorder(self._links, store.instances, settings.heartbeat_seconds),
             self._disk,
             self._orphans.timer,
-            StreamServer(settings.controller_socket, self._routes()),
+            StreamServer(settings.controller_socket, self._routes(), store.check_fence),
         )
 
     def run(self, stop: threading.Event) -> None:

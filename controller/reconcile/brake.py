@@ -98,6 +98,6 @@ def _most_equal(failing: dict[str, _Failure], now: datetime) -> dict[str, _Failu
     """Return the largest group of recent failures with one reason, by name."""
     groups: dict[str, dict[str, _Failure]] = {}
     for name, failure in failing.items():
-        if now - failure.at <= WINDOW:
+        if -PROBE_AFTER <= now - failure.at <= WINDOW:  # later than now: the clock was set back since
             groups.setdefault(failure.reason, {})[name] = failure
     return max(groups.values(), key=len, default={})

@@ -10,7 +10,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -33,9 +33,10 @@ class StreamServer:
 
     Args:
         path: of the socket; a stale one is replaced, which the controller's lock makes safe.
+        fence: called before everything that acts; raises when another controller has taken over.
     """
 
-    def __init__(self, path: Path, routes: Sequence[Route]) -> None:
+    def __init__(self, path: Path, routes: Sequence[Route], fence: Callable[[], None] = lambda: None) -> None:
         self._path = path
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
@@ -43,6 +44,7 @@ class StreamServer:
         class Handler(_Handler):
             pass
 
+        Handler.fence = staticmethod(fence)
         Handler.routes = Routes([Route("GET", "/health", lambda _: {"status": "ok"}), *routes])
         self._server = _UnixServer(str(path), Handler)
         path.chmod(0o600)
@@ -89,6 +91,7 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 class _Handler(BaseHTTPRequestHandler):
     routes: Routes
+    fence: Callable[[], None]
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -105,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
             url = urlsplit(self.path)
             body = self._read()
             handler, values = self.routes.find(self.command, url.path)
+            if self.command != "GET":
+                self.fence()
             query = {key: found[0] for key, found in parse_qs(url.query).items()}
             self._reply(handler(StreamRequest(values, query, body)))
         except NotUnderstood as error:

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.errors import Conflict, Retryable, Terminal, Unavailable
+from controller.errors import Conflict, Fenced, Retryable, Terminal, Unavailable
 from controller.reconcile.actions import Plan
 from controller.reconcile.plan import plan
 from controller.resources import Instance
@@ -54,9 +54,11 @@ def served(path: Path, streams: InstanceStreams) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def served_routes(path: Path, routes: Sequence[Route]) -> Iterator[httpx.Client]:
+def served_routes(
+    path: Path, routes: Sequence[Route], fence: Callable[[], None] = lambda: None
+) -> Iterator[httpx.Client]:
     """Serve on the path and give a client."""
-    serving = StreamServer(path, routes)
+    serving = StreamServer(path, routes, fence)
     serving.start()
     transport = httpx.HTTPTransport(uds=str(path))
     try:
@@ -307,6 +309,18 @@ def test_what_only_looks_cannot_be_posted_to(client: httpx.Client) -> None:
     status, reason, detail = problem(client.post("/instances/web/plan"))
     assert (status, reason) == (405, "MethodNotAllowed")
     assert "only GET" in detail
+
+
+def test_one_who_was_replaced_still_looks_and_does_not_act(path: Path) -> None:
+    def fence() -> None:
+        raise Fenced("Fenced", "another controller has taken over")
+
+    acted: list[str] = []
+    routes = [Route("GET", "/look", lambda _: "seen"), Route("POST", "/act", lambda _: acted.append("done"))]
+    with served_routes(path, routes, fence) as client:
+        assert client.get("/look").json() == "seen"
+        assert problem(client.post("/act"))[:2] == (409, "Fenced")
+    assert acted == []
 
 
 @pytest.mark.parametrize(
