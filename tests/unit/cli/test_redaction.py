@@ -179,17 +179,17 @@ def test_whatever_a_known_secret_is_and_wherever_it_stands_it_is_gone(
 
 
 HOSTILE = [
-    b"a-" * 200_000,
-    b"eyJ" * 200_000,
-    b"A" * 500_000 + b"-----END RSA PRIVATE KEY-----" + b"A" * 500_000,
-    b"TOKEN" * 100_000,
-    b"-----BEGIN PRIVATE KEY-----" * 20_000,
-    b"-----END PRIVATE KEY-----" * 20_000,
-    b'"password":"' * 50_000,
-    b"://" * 200_000,
-    b"bearer " * 100_000,
-    b'\\"secret\\":\\"' * 40_000,
-    b"secret:\n" * 50_000,
+    b"a-" * 40_000,
+    b"eyJ" * 40_000,
+    b"A" * 100_000 + b"-----END RSA PRIVATE KEY-----" + b"A" * 100_000,
+    b"TOKEN" * 20_000,
+    b"-----BEGIN PRIVATE KEY-----" * 4_000,
+    b"-----END PRIVATE KEY-----" * 4_000,
+    b'"password":"' * 10_000,
+    b"://" * 40_000,
+    b"bearer " * 20_000,
+    b'\\"secret\\":\\"' * 8_000,
+    b"secret:\n" * 10_000,
 ]
 
 
@@ -197,4 +197,4 @@ HOSTILE = [
 def test_nothing_an_instance_prints_makes_it_take_for_ever(data: bytes) -> None:
     began = time.process_time()
     Redactor()(data)
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 10

@@ -6,6 +6,7 @@ goes through the redactor, which knows the secrets of this machine by value befo
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api.client import Client, ClientError
+from api.client import ApiError, Client, ClientError
 from controller.errors import CcoError
 from controller.resources import Instance, Repository
 from controller.resources.check import Check
@@ -142,7 +143,8 @@ class _Collector:
                 self._repositories = client.list_repositories()
                 learn_user_content(self._redact, self._instances, self._repositories)
                 for each in self._instances[:MAX_INSTANCES]:
-                    learn_texts(self._redact, (given.text for given in client.list_inputs(each.metadata.name)))
+                    with contextlib.suppress(ApiError):  # deleted meanwhile
+                        learn_texts(self._redact, (given.text for given in client.list_inputs(each.metadata.name)))
         except (ClientError, CcoError, Failure) as error:
             self._archive.lack("instances.json", str(error))
 
