@@ -65,25 +65,39 @@ class Engine:
 
     def __init__(self, client: docker.APIClient | None = None) -> None:
         self._client = client
+        self._anew = client
         self._connecting = threading.Lock()
 
     def close(self) -> None:
         """Drop idle connections; the next call makes new ones."""
-        if self._client is not None:
-            self._client.close()
+        for client in (self._client, self._anew):
+            if client is not None:
+                client.close()
 
-    def _connect(self) -> docker.APIClient:
+    def _connect(self, *, anew: bool) -> docker.APIClient:
         with self._connecting:
             if self._client is None:
                 self._client = docker.APIClient(
                     version="auto", timeout=CALL_SECONDS, max_pool_size=_POOL_SIZE, **kwargs_from_env()
                 )
                 logger.info("connected to the docker engine", extra={"cco_api_version": self._client.api_version})
-            return self._client
+            if not anew:
+                return self._client
+            if self._anew is None:
+                version = self._client.api_version
+                self._anew = docker.APIClient(version=version, timeout=CALL_SECONDS, **kwargs_from_env())
+                self._anew.headers["Connection"] = "close"
+            return self._anew
 
     @contextmanager
-    def call(self, doing: str) -> Iterator[docker.APIClient]:
+    def call(self, doing: str, *, anew: bool = False) -> Iterator[docker.APIClient]:
         """Yield the client for one step; ``doing`` completes the sentence "the engine could not ...".
+
+        Args:
+            doing: what for.
+            anew: on connections of its own. An engine that shuts down takes no new ones before it ends the first
+                container, and serves the ones it has to the end: over those, what it has just ended could be
+                started again, to be ended again.
 
         Raises:
             Refused: 4xx.
@@ -91,7 +105,7 @@ class Engine:
             Unavailable: ``RuntimeUnavailable``, no answer within the deadline, or no connection.
         """
         try:
-            yield self._connect()
+            yield self._connect(anew=anew)
         except APIError as error:
             raise _translate(error, doing) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, DockerException, OSError) as error:

@@ -157,7 +157,7 @@ class DockerRuntime:
         name = container_name(self._prefix, spec.name, spec.attempt)
         body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
         try:
-            with self._engine.call(f"create the container {name!r}") as client:
+            with self._engine.call(f"create the container {name!r}", anew=True) as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
             if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
@@ -220,7 +220,7 @@ class DockerRuntime:
             self._remove(container["Id"])
             raise _not_found(uid, attempt)
         if container["State"] == "paused":
-            with self._engine.call("resume a paused container") as client:
+            with self._engine.call("resume a paused container", anew=True) as client:
                 client.unpause(container["Id"])
             return
         self.prepare()
@@ -237,14 +237,14 @@ class DockerRuntime:
 
     def _start(self, container: str) -> None:
         try:
-            with self._engine.call("start the container") as client:
+            with self._engine.call("start the container", anew=True) as client:
                 client.start(container)
         except Refused as refused:
             if refused.status != _GONE or "network" not in refused.text:
                 raise
             # The network was removed by hand and made again. A container that ran on the old one remembers it by its
             # identifier, and has to be moved to the new one of the same name.
-            with self._engine.call("connect the container to its network") as client:
+            with self._engine.call("connect the container to its network", anew=True) as client:
                 client.disconnect_container_from_network(container, self._network, force=True)
                 client.connect_container_to_network(container, self._network)
                 client.start(container)
