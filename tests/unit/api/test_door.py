@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 from typing import Any
 
@@ -71,6 +72,25 @@ def test_a_wrong_token_is_refused_and_then_slowed_but_never_the_right_one(
     for header in (token, f"Basic {token}", f"Bearer {token}x", "Bearer", "Bearer tö"):
         encoded = {b"Authorization": header.encode("latin-1")}
         assert stranger.get("/api/instances", headers=encoded).status_code in {401, 429}
+
+
+def test_tokens_and_sessions_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    real = hmac.compare_digest
+
+    def compare(given: bytes, right: bytes) -> bool:
+        compared.append((given, right))
+        return real(given, right)
+
+    auth = Auth("t" * 30)
+    session = auth.cookie(secure=False).partition(";")[0]
+    monkeypatch.setattr("api.auth.hmac.compare_digest", compare)
+    for guess in (b"u", b"t" * 29 + b"u", b"", "ü".encode()):
+        assert not auth.bearer_matches(b"Bearer " + guess)
+        assert compared[-1] == (guess, b"t" * 30), "the whole of it, however early it differs"
+    assert auth.bearer_matches(b"Bearer " + b"t" * 30)
+    assert auth.session_valid([session])
+    assert len(compared) == 6
 
 
 def test_failures_are_counted_by_address_in_bounded_memory() -> None:
@@ -181,7 +201,15 @@ def test_half_characters_are_refused_readably(http: httpx.Client) -> None:
 
 
 def test_methods_are_answered_properly(http: httpx.Client) -> None:
-    assert problem(http.request("TRACE", "/api/instances")) == (405, "MethodNotAllowed")
+    for method in ("TRACE", "TRACK", "CONNECT", "QUERY", "PROPFIND", "X" * 100):
+        for path in ("/api/instances", "/", "/login"):
+            unserved = http.request(method, path)
+            assert problem(unserved) == (405, "MethodNotAllowed"), (method, path)
+            assert unserved.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    for path in ("/login", "/logout"):
+        refused = http.delete(path)
+        assert problem(refused) == (405, "MethodNotAllowed")
+        assert "POST" in refused.headers["allow"]
     wrong = http.delete("/api/instances")
     assert problem(wrong) == (405, "MethodNotAllowed")
     assert wrong.headers["allow"] == "GET, POST"

@@ -74,6 +74,40 @@ def test_what_is_not_the_users_cannot_be_given(http: httpx.Client, field: str) -
     assert http.post("/api/instances", json=body).status_code == 422
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"hostConfig": {"privileged": True}},
+        {"privileged": True},
+        {"mounts": ["/:/host"]},
+        {"status": {"attempt": 7}},
+        {"resources": {"cpus": 1, "devices": ["/dev/kmsg"]}},
+        {"resources": {"cpus": 10**9}},
+        {"resources": {"cpus": "nan"}},
+        {"resources": {"memory": 10**30}},
+        {"resources": {"pids": 10**9}},
+        {"resources": {"disk": -1}},
+        {"restart_generation": -1},
+        {"env": {"LD_PRELOAD": "/srv/x.so"}},
+        {"env": {"GIT_DIR": "/"}},
+        {"branch": "--upload-pack=x"},
+        {"branch": "../../etc"},
+        {"base_branch": "-x"},
+        {"image": "--privileged"},
+        {"args": ["--dangerously-skip-permissions"]},
+        {"runtime": "../x"},
+    ],
+    ids=str,
+)
+def test_what_would_lead_out_of_the_box_cannot_be_declared(http: httpx.Client, spec: dict[str, Any]) -> None:
+    assert http.post("/api/instances", json=instance_body()).status_code == 201
+    before = http.get("/api/instances/web").json()
+    assert http.post("/api/instances", json=instance_body("other", **spec)).status_code == 422
+    assert http.put("/api/instances/web", json=instance_body(**spec)).status_code == 422
+    assert http.patch("/api/instances/web", json={"spec": spec}).status_code == 422
+    assert http.get("/api/instances/web").json() == before
+
+
 def test_names_and_branches_are_taken_once(http: httpx.Client) -> None:
     http.post("/api/instances", json=instance_body())
     again = http.post("/api/instances", json=instance_body(branch="other"))

@@ -39,6 +39,14 @@ def test_the_routes_are_these(app: FastAPI) -> None:
     assert {path: " ".join(sorted(operations)) for path, operations in paths.items()} == ROUTES
 
 
+def test_nothing_answers_that_is_not_documented(app: FastAPI) -> None:
+    """Beside the documents themselves, and the answer for everything that is not there."""
+    undocumented = {getattr(route, "path", "") for route in app.routes if not getattr(route, "include_in_schema", True)}
+    assert undocumented == {"/openapi.json", "/docs", "/api/{path:path}", "/login", "/logout"}
+    refusing = [route for route in app.routes if getattr(route, "name", "") == "_nothing_here"]
+    assert {getattr(route, "path", "") for route in refusing} == {"/api/{path:path}", "/login", "/logout"}
+
+
 def test_every_operation_says_how_it_fails(app: FastAPI) -> None:
     document = app.openapi()
     for path, operations in document["paths"].items():

@@ -62,6 +62,30 @@ def test_a_repository_in_use_stays_where_it_is(http: httpx.Client) -> None:
     assert http.delete("/api/repositories/none").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "file:///etc",
+        "ext::sh -c id",
+        "--upload-pack=x",
+        "http://169.254.169.254/latest",
+        "git@example.org:shop.git",
+        "../..",
+        "/srv/../../etc",
+        "/srv/a\0b",
+        "",
+        "~root/shop",
+    ],
+)
+def test_what_is_no_path_of_this_machine_is_no_repository(http: httpx.Client, path: str) -> None:
+    refused = http.post("/api/repositories", json=repository_body(path=path))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "spec.path")
+    http.post("/api/repositories", json=repository_body("good"))
+    assert http.patch("/api/repositories/good", json={"spec": {"path": path}}).status_code == 422
+    body = repository_body("good", path=path)
+    assert http.put("/api/repositories/good", json=body).status_code == 422
+
+
 def test_a_wrong_path_is_named(http: httpx.Client) -> None:
     refused = http.post("/api/repositories", json=repository_body(path="../x"))
     assert refused.json()["errors"][0]["field"] == "spec.path"
