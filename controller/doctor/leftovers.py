@@ -41,7 +41,8 @@ def examine_state_directory(directory: Path) -> Finding:
         return failed(f"{directory} is not a folder: set CCO_STATE_DIR to one")
     if os.geteuid() not in {0, found.st_uid}:
         return failed(f"{directory} belongs to uid {found.st_uid} and you are {os.geteuid()}: run as that user")
-    return _judge_mode(directory, found.st_mode, 0o077, "chmod 700")
+    # Runtime 'process' lets instances of another user pass through it, not look: see docs/process-runtime.md.
+    return _judge_mode(directory, found.st_mode, 0o066, "chmod 700")
 
 
 def examine_token(path: Path) -> Finding:

@@ -22,7 +22,7 @@ from controller.runtime.protocol import Limits, WorkloadSpec
 
 from .access import closed_folder, let_pass
 from .launch import MARK, Order, base_environment
-from .programs import agent_argv, find_programs, write_settings
+from .programs import agent_argv, find_programs, write_git, write_settings
 from .records import Record, now
 
 RUN_TARGET = "/run/cco"
@@ -94,13 +94,16 @@ class Environment:
         """Return the environment of a workload's processes.
 
         Git is told by variables where the instance's private git directory is: nobody covers the worktree's ``.git``
-        here, which is the repository's own.
+        here, which is the repository's own. A ``git`` before the real one takes them away where they would be wrong.
         """
         git = {"GIT_DIR": record.git_dir, "GIT_WORK_TREE": record.workdir} if record.git_dir else {}
+        base = base_environment(self.user(record))
+        path = record.env.get("PATH", base.get("PATH", os.defpath))
         return {
-            **base_environment(self.user(record)),
+            **base,
             **record.env,
             **git,
+            "PATH": f"{home / 'bin'}:{path}",
             "HOME": str(home / "home"),
             "CCO_INSTANCE": record.instance,
             "TMUX_TMPDIR": f"{scratch}/tmux",
@@ -122,6 +125,7 @@ class Environment:
             settings = home / "settings.json"
             try:
                 write_settings(programs, settings)
+                write_git(programs, home / "bin")
             except OSError as error:
                 raise Unavailable("RuntimeUnavailable", f"{settings} cannot be written: {error.strerror}") from error
             argv = agent_argv(programs, run=Path(record.run_dir or RUN_TARGET), scratch=scratch, settings=settings)

@@ -4,6 +4,7 @@
 
     homes/cco-web-1a2b3c4d-home/owner.json       whose it is; out of the instance's reach where users differ
     homes/cco-web-1a2b3c4d-home/settings.json    Claude's hooks, see ``programs``
+    homes/cco-web-1a2b3c4d-home/bin/git          likewise
     homes/cco-web-1a2b3c4d-home/home             HOME itself
 """
 

@@ -32,6 +32,24 @@ _SYSTEM_PYTHON = "/usr/bin/python3"
 _GET_CLAUDE = (
     "install Claude Code (npm install --global @anthropic-ai/claude-code), or name the program with CCO_CLAUDE"
 )
+_GIT = """\
+#!/bin/sh
+# Made by cc-orchestrator. In this instance's worktree git uses the private git directory that GIT_DIR names. Elsewhere,
+# in a repository inside the worktree, and for clone and init it is to find its own.
+place=. verb= before=
+for word; do
+  case $before in -C) place=$word before= ; continue ;; -c) before= ; continue ;; esac
+  case $word in -C | -c) before=$word ;; -*) ;; *) verb=$word; break ;; esac
+done
+folder=$(cd "$place" 2>/dev/null && pwd -P)
+top=$(cd "${GIT_WORK_TREE:-/nowhere}" 2>/dev/null && pwd -P)
+while [ -n "$folder" ] && [ "$folder" != "$top" ]; do
+  if [ -e "$folder/.git" ]; then folder=; else folder=${folder%/*}; fi
+done
+case $verb in clone | init) folder= ;; esac
+if [ -z "$folder" ]; then unset GIT_DIR GIT_WORK_TREE; fi
+exec REAL "$@"
+"""
 _GET_PACKAGES = "pip install 'cc-orchestrator[agent]'"
 
 
@@ -141,7 +159,25 @@ def write_settings(programs: Programs, path: Path) -> None:
         ]
     )
     text = programs.settings.read_text(encoding="utf-8")
+    _replace(path, text.replace(json.dumps(_IN_IMAGE)[1:-1], json.dumps(hook)[1:-1]), 0o444)
+
+
+def write_git(programs: Programs, folder: Path) -> None:
+    """Write the ``git`` that comes first on an instance's PATH.
+
+    In the worktree it does as the variables say, anywhere else as if there were none: ``git clone`` and other
+    repositories work.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    _replace(folder / "git", _GIT.replace("REAL", shlex.quote(programs.git)), 0o555)
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    aside.write_text(text.replace(json.dumps(_IN_IMAGE)[1:-1], json.dumps(hook)[1:-1]), encoding="utf-8")
-    aside.chmod(0o444)
+    aside.write_text(text, encoding="utf-8")
+    aside.chmod(mode)
     aside.replace(path)

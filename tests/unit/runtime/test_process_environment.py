@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from controller.errors import Terminal
 from controller.runtime.process.access import closed_folder, let_pass
 from controller.runtime.process.environment import Environment, scratch_root
 from controller.runtime.process.launch import MARK, Order, base_environment
-from controller.runtime.process.programs import find_programs, write_settings
+from controller.runtime.process.programs import find_programs, write_git, write_settings
 from controller.runtime.process.refusals import check_limits
 from controller.runtime.protocol import Limits, Mount, WorkloadSpec
 
@@ -151,3 +154,31 @@ def test_the_scratch_folder_is_short_and_writable() -> None:
         root = scratch_root(user)
         assert os.access(root, os.W_OK)
         assert len(str(root)) < 40
+
+
+def in_git(*argv: str, cwd: Path, env: dict[str, str]) -> str:
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return (done.stdout or done.stderr).strip()
+
+
+def test_git_is_private_in_the_worktree_and_itself_anywhere_else(tmp_path: Path) -> None:
+    programs = dataclasses.replace(find_programs("true"), git=str(shutil.which("git")))
+    write_git(programs, tmp_path / "bin")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    plain = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    work, private, other = tmp_path / "work", tmp_path / "private", tmp_path / "other"
+    for repository in (work, other, work / "vendored"):
+        in_git("git", "init", "-q", str(repository), cwd=tmp_path, env=plain)
+    (work / ".git").rename(private)  # as the repository's own, which git would find without the variables
+    (work / "folder").mkdir()
+    env = {"PATH": path, "HOME": str(tmp_path), "GIT_DIR": str(private), "GIT_WORK_TREE": str(work)}
+    ask = ("git", "rev-parse", "--absolute-git-dir")
+    assert in_git(*ask, cwd=work, env=env) == str(private)
+    assert in_git(*ask, cwd=work / "folder", env=env) == str(private)
+    assert in_git("git", "-c", "a.b=c", "-C", str(work), *ask[1:], cwd=tmp_path, env=env) == str(private)
+    assert in_git(*ask, cwd=other, env=env) == str(other / ".git")
+    assert in_git("git", "-C", str(other), *ask[1:], cwd=work, env=env) == str(other / ".git")
+    assert in_git(*ask, cwd=work / "vendored", env=env) == str(work / "vendored" / ".git")
+    assert "not a git repository" in in_git(*ask, cwd=tmp_path, env=env)
+    in_git("git", "clone", "-q", str(other), str(tmp_path / "cloned"), cwd=work, env=env)
+    assert (tmp_path / "cloned" / ".git").is_dir()
