@@ -33,6 +33,7 @@ from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
 from .runtime.choice import Runtimes
 from .runtime.facts import EngineView
+from .runtime.process.programs import find_programs
 from .settings import Settings
 from .state_directory import RunDirectories
 from .store import Store
@@ -167,6 +168,7 @@ class Application:
             runtimes=self._runtimes,
             workspaces=self._workspaces,
             engine=cache(lambda: docker_view(settings)),
+            programs=lambda: find_programs(settings.claude),
             credentials=self._credentials.read,
             heard=self._links.all_heard,
             orphans=lambda: orphans.survey.look().as_list(),

@@ -45,6 +45,7 @@ class Doctor:
 
     Attributes:
         engine: gives the view on the Docker engine; called only where an instance needs one.
+        programs: finds what runtime ``process`` needs on this machine; raises a Terminal for what is missing.
         credentials: reads what there is to log in with; only the names are told.
         heard: returns the newest report of every agent by uid.
         orphans: looks for what is ours and belongs to nobody.
@@ -55,6 +56,7 @@ class Doctor:
     runtimes: Runtimes
     workspaces: Workspaces
     engine: Callable[[], EngineView]
+    programs: Callable[[], object]
     credentials: Callable[[], Mapping[str, str]]
     heard: Callable[[], Mapping[str, Heard]]
     orphans: Callable[[], OrphanList]
@@ -129,7 +131,7 @@ class Doctor:
         if self._needs(ENGINE_RUNTIME, instances):
             yield from self._engine_checks(facts, instances).looks()
         if self._needs(PROCESS_RUNTIME, instances):
-            yield "process", lambda: examine_process(self.runtimes.named(PROCESS_RUNTIME), settings.instance_image)
+            yield "process", lambda: examine_process(self.programs)
 
     def _ask_engine(self) -> EngineFacts:
         return self.engine().facts()
@@ -147,8 +149,14 @@ class Doctor:
         )
         yield "instances", lambda: fleet.examine_instances(rows.get())
         yield "agents", lambda: fleet.examine_agents(rows.get(), self.heard(), heartbeat)
-        yield "orphans", lambda: fleet.examine_orphans(self.orphans())
+        yield "orphans", lambda: fleet.examine_orphans(self._orphans_that_matter(rows.get()))
         yield "events", lambda: fleet.examine_events(self.store.events.list(limit=_EVENTS), datetime.now(UTC))
+
+    def _orphans_that_matter(self, instances: Sequence[Instance]) -> OrphanList:
+        """Return the orphans; that an engine nobody needs could not be looked at is no news."""
+        found = self.orphans()
+        needless = {f"runtime {name}" for name in self.runtimes.names if not self._needs(name, instances)}
+        return found.model_copy(update={"skipped": tuple(each for each in found.skipped if each.part not in needless)})
 
     def _database(self) -> Finding:
         path = self.settings.database

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from controller.errors import CcoError, Terminal, Unavailable
@@ -24,14 +24,12 @@ def examine_ping(view: EngineView) -> Finding:
     return well("answers")
 
 
-def examine_process(runtime: Runtime, image: str) -> Finding:
-    """Judge whether runtime ``process`` finds its programs, which stand for an image there."""
+def examine_process(find_programs: Callable[[], object]) -> Finding:
+    """Judge whether what runtime ``process`` needs is on this machine."""
     try:
-        found = runtime.image_id(image)
+        find_programs()
     except Terminal as error:
         return failed(error.message)
-    if found is None:
-        return failed(f"instances of runtime 'process' cannot be made from the image {image!r}: leave the image out")
     return well(
         "Claude Code, tmux and git are there for runtime 'process'; its instances run as processes of this machine, "
         "and nothing isolates them (docs/security.md)"

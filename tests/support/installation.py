@@ -93,6 +93,7 @@ class Installation:
             runtimes=runtimes,
             workspaces=world.workspaces(),
             engine=lambda: self.engine_view,
+            programs=lambda: None,
             credentials=lambda: {"ANTHROPIC_API_KEY": "sk-ant-fake"} if world.credentials else {},
             heard=world.agents.all_heard,
             orphans=lambda: self.orphans,
