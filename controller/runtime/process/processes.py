@@ -32,6 +32,16 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+@cache
+def has_pidfds() -> bool:
+    """Whether the kernel knows pidfd_open(2) and lets us call it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class _Stat:
     state: str

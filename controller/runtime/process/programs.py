@@ -22,6 +22,7 @@ from controller.errors import Terminal
 
 from .access import User, is_reachable
 from .launch import USAGE
+from .processes import has_pidfds
 
 _HERE = Path(__file__).parent
 _AGENT_PLACES = (_HERE / "_agent", _HERE.parents[2] / "containers")
@@ -85,6 +86,8 @@ def find_programs(claude: str, user: User | None = None) -> Programs:
     Raises:
         Terminal: ``ProgramMissing``, naming the program and how to get it.
     """
+    if not has_pidfds():
+        raise _missing("a kernel with pidfds (Linux 5.3)", "use runtime 'docker', or a newer kernel")
     agent = next((place for place in _AGENT_PLACES if (place / "agent" / "__main__.py").is_file()), None)
     settings = next((path for path in _SETTINGS_PLACES if path.is_file()), None)
     if agent is None or settings is None:

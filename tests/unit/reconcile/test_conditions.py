@@ -258,6 +258,12 @@ def test_what_is_odd_about_a_ready_worktree_is_told() -> None:
     assert found.message == "somebody switched away"
 
 
+def test_limits_that_nobody_enforces_are_told() -> None:
+    found = find_condition(conditions(BASE.but(workloads=(workload(notice="not enforced: cpus"),))), "WorkloadRunning")
+    assert found is not None
+    assert (found.status, found.message) == (ConditionStatus.TRUE, "cco-web-1; not enforced: cpus")
+
+
 def test_a_blocked_plan_comes_before_everything_but_a_mishap() -> None:
     blocked = Plan(blocked=Blocked("Odd", "it is odd"))
     look = BASE.but(instance=instance(deleting=True, operating_mode="Suspended"))

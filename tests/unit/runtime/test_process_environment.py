@@ -66,6 +66,13 @@ def test_a_missing_program_is_named_with_the_way_to_get_it(tools: Path, name: st
     assert way_out in caught.value.message
 
 
+def test_a_kernel_that_is_too_old_is_named(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del tools
+    monkeypatch.setattr("controller.runtime.process.programs.has_pidfds", lambda: False)
+    with pytest.raises(Terminal, match=r"Linux 5\.3"):
+        find_programs("claude")
+
+
 def test_the_client_stands_for_the_image(tools: Path, tmp_path: Path) -> None:
     before = environment(tmp_path).image_id("tools")
     assert before is not None
