@@ -60,7 +60,7 @@ class Programs:
 
     Attributes:
         python: runs the agent; ours, or, where the agent's user cannot reach ours, the system's.
-        packages: folders of the agent's packages, for a Python that is not ours.
+        packages: folders of its packages, which its Python may not know of.
         agent: folder that holds the package ``agent``.
         settings: Claude's settings as an image has them.
     """
@@ -106,7 +106,7 @@ def find_programs(claude: str, user: User | None = None) -> Programs:
         tmux=_find("tmux", "install the package tmux"),
         git=_find("git", "install the package git"),
         python=python,
-        packages=() if python == sys.executable else tuple(dict.fromkeys(packages)),
+        packages=tuple(dict.fromkeys(packages)),
         agent=agent,
         settings=settings,
     )
