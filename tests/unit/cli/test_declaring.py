@@ -177,7 +177,7 @@ def test_spawn_stops_with_the_reason_when_it_cannot_become_ready(
     error = cco.fails(ExitCode.FAILED, "spawn", "web", "--image", "nosuch:1")
     assert "container failed: ImageNotFound" in error
     assert "error: instance/web (ImageNotFound): " in error
-    assert "cco instance restart web" in error
+    assert "cco retry web" in error
     installation.world.credentials = False
     error = cco.fails(ExitCode.FAILED, "spawn", "api")
     assert "CredentialsMissing" in error
