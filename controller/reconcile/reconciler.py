@@ -215,7 +215,8 @@ class InstanceReconciler:
     ) -> InstanceStatus:
         """Compute the status and write it, if it differs; tell what a person may want to know of the change."""
         now = self.clock()
-        conditions, step = compute_conditions(instance, observed, decision, mishap, self.pace, now=now)
+        known = _as_started(instance, status)
+        conditions, step = compute_conditions(known, observed, decision, mishap, self.pace, now=now)
         status = status.model_copy(
             update={
                 "conditions": conditions,
@@ -298,6 +299,18 @@ def _is_known(instance: Instance, error: CcoError) -> bool:
     ready = find_condition(instance.status.conditions, "Ready")
     same = ready is not None and (ready.reason, ready.message) == (error.reason, error.message)
     return same and isinstance(error, Terminal)
+
+
+def _as_started(instance: Instance, status: InstanceStatus) -> Instance:
+    """Return the instance as suspended no more if it was started in this pass: what ends from now on ends by itself.
+
+    Otherwise one whose session ends at once would count as being resumed for ever, and be started for ever.
+    """
+    before = instance.status
+    if (before.attempt, before.restarts) == (status.attempt, status.restarts):
+        return instance
+    conditions = tuple(condition for condition in before.conditions if condition.type != "Suspended")
+    return instance.model_copy(update={"status": before.model_copy(update={"conditions": conditions})})
 
 
 def _with_place(instance: Instance, wanted: Wanted, seen: WorkspaceState) -> Instance:
