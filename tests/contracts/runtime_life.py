@@ -162,9 +162,8 @@ class LifeContract:
 
     def test_want_of_memory_is_said(self, world: World) -> None:
         spec = world.spec()
-        if (notice := launch(world, spec).notice) is not None:
-            assert "memory" in notice, "where nobody enforces a limit, that is said"
-            return
+        if "not enforced: spec.resources memory" in (launch(world, spec).notice or ""):
+            return  # where nobody can enforce a limit, that is what is said
         world.exhaust_memory(spec.uid)
         eventually(lambda: look(world, spec).state is WorkloadState.EXITED)
         seen = look(world, spec)

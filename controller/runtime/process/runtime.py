@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NOT_ISOLATED = "not isolated, a process of this machine"
 _MAX_LOG_LINES = 10_000
 _ALIVE = (WorkloadState.RUNNING, WorkloadState.PAUSED)
 
@@ -139,7 +140,7 @@ class ProcessRuntime:
             return seen
         state, ending = self._runs.life(record, run)
         started_at = datetime.fromisoformat(run.started_at)
-        return dataclasses.replace(seen, state=state, started_at=started_at, notice=run.notice, **ending)
+        return dataclasses.replace(seen, state=state, started_at=started_at, notice=_notice(run), **ending)
 
     def image_id(self, image: str) -> str | None:
         """Return what stands for the programs of this machine; any image but the default one is not here."""
@@ -332,3 +333,8 @@ class ProcessRuntime:
                 mine = _locks[key] = _Lock()
         with mine.lock:
             yield
+
+
+def _notice(run: Run) -> str:
+    """Return what a person should know of every workload of this runtime."""
+    return NOT_ISOLATED if run.notice is None else f"{NOT_ISOLATED}; {run.notice}"
