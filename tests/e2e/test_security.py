@@ -150,6 +150,21 @@ def test_nobody_else_can_look_into_the_state_directory(system: System, guarded: 
     assert open_to_others == []
 
 
+def test_the_api_cannot_be_reached_from_an_instance(system: System, guarded: str) -> None:
+    """It listens on the loopback, so that not even the network's gateway, which is this machine, leads to it."""
+    gateway = docker(
+        "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}", system.container(guarded)
+    )
+    model = system.model.url.rpartition("/")[2].replace(":", "/")
+    reach = "timeout 5 bash -c '</dev/tcp/{}' && echo open"
+    assert system.docker_exec(guarded, "sh", "-c", reach.format(model)).stdout == "open\n", "this one it must reach"
+    for target in (f"{gateway}/{system.port}", f"127.0.0.1/{system.port}", f"host.docker.internal/{system.port}"):
+        tried = system.docker_exec(guarded, "sh", "-c", reach.format(target), check=False)
+        assert tried.stdout == "", target
+    for path in (system.state_dir / "controller.sock", Path("/var/run/docker.sock")):
+        assert system.docker_exec(guarded, "test", "-e", str(path), check=False).returncode == 1
+
+
 def test_nobody_listens_where_an_engine_would(guarded: str) -> None:
     del guarded
     listening = set()

@@ -14,7 +14,7 @@ OPEN = {"/api/health", "/login"}
 
 
 @schemathesis.check
-def nothing_without_a_token(ctx: CheckContext, response: Response, case: Case) -> None:
+def nothing_without_a_token(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     """Whoever has no token gets nothing but refusals, whatever is sent (if the run is one without a token)."""
     del ctx
     if os.environ.get("FUZZ_ANONYMOUS") and case.operation.path not in OPEN:
@@ -22,7 +22,7 @@ def nothing_without_a_token(ctx: CheckContext, response: Response, case: Case) -
 
 
 @schemathesis.check
-def errors_are_problems(ctx: CheckContext, response: Response, case: Case) -> None:
+def errors_are_problems(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     """Every error is a problem document that says the way out and shows nothing of the program."""
     del ctx, case
     if response.status_code >= 400 and response.request.method != "HEAD":
@@ -34,7 +34,7 @@ def errors_are_problems(ctx: CheckContext, response: Response, case: Case) -> No
 
 
 @schemathesis.hook
-def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
     """Accept two answers that are as they should be.
 
     A wrong token is told 429 instead of 401 after ten of them; and ``GET /login`` is the dashboard's page.

@@ -42,7 +42,7 @@ def folder() -> Iterator[Path]:
 def server(folder: Path) -> Iterator[Server]:
     """Server and controller with a repository and an instance."""
     settings = {"CCO_ROOT": str(folder), "CCO_REQUESTS_PER_SECOND": "0"}
-    server = start_server(folder, **settings)
+    server = start_server(folder, None, **settings)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("CCO_", "ANTHROPIC_"))}
     variables = {**settings, "CCO_STATE_DIR": str(server.state), "HOME": str(folder), "ANTHROPIC_API_KEY": "sk-ant-x"}
     with (folder / "controller.log").open("wb") as log:

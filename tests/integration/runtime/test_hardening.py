@@ -63,7 +63,9 @@ def test_temporary_file_systems_are_bounded(world: DockerWorld, spec: WorkloadSp
     assert {"nosuid", "nodev", "size=32768k"} <= set(tmp[1].split(","))
     assert "noexec" not in tmp[1]
     assert {"nosuid", "nodev", "noexec", "size=1024k", "mode=700", "uid=4242", "gid=4343"} <= set(secrets[1].split(","))
-    full = world.sh(spec.uid, "head -c 40000000 /dev/zero >/tmp/big || echo refused; stat -c %a /tmp /run/secrets")
+    full = world.sh(
+        spec.uid, "exec 2>&1; head -c 40000000 /dev/zero >/tmp/big || echo refused; stat -c %a /tmp /run/secrets"
+    )
     assert "No space left on device" in full
     assert full.endswith("refused\n1777\n700\n")
 
@@ -102,6 +104,14 @@ def test_what_the_engine_was_told(world: DockerWorld, spec: WorkloadSpec) -> Non
     assert config["Init"]
     assert container["Config"]["Healthcheck"]["Test"] == ["NONE"]
     assert container["Config"]["Hostname"] == spec.name
+
+
+def test_open_files_are_limited_and_nothing_is_dumped(world: DockerWorld, spec: WorkloadSpec) -> None:
+    told = world.sh(spec.uid, "grep -E '^Max (open files|core file size)' /proc/self/limits")
+    assert sorted(line.split()[-3:-1] for line in told.splitlines()) == [["0", "0"], ["16384", "16384"]]
+    limits = {limit["Name"]: (limit["Soft"], limit["Hard"]) for limit in host(world, spec)["HostConfig"]["Ulimits"]}
+    assert limits == {"nofile": (16384, 16384), "core": (0, 0)}
+    assert not host(world, spec)["NetworkSettings"]["Ports"]
 
 
 def test_home_is_its_own_and_survives_the_container(world: DockerWorld, spec: WorkloadSpec) -> None:
