@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up demo down test test-unit faults check setup engine images lock clean fuzz
+.PHONY: help up demo down test test-unit faults simulate check setup engine images lock clean fuzz
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
@@ -25,6 +25,10 @@ test-unit: setup ## The tests that need no Docker (about a minute)
 
 faults: setup images ## Kill the controller, and let all else fail, at every side effect (hours; `make test` tries a spread)
 	TEST_FAULTS=all $(PYTEST) --numprocesses auto tests/faults
+
+simulate: setup ## Run the loop in a failing simulated world: SEEDS=1000, or MINUTES, or one SEED again with its trace
+	PYTHONPATH=tests:. $(PYTHON) -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(SEED),--seed $(SEED))
 
 fuzz: setup ## Send the API what nobody would, for FUZZ_SECONDS (600)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTEST) --capture=no tests/integration/api/test_fuzz.py

@@ -26,7 +26,9 @@ run unit --numprocesses auto tests/unit
 # What needs no engine: a life of an instance, cut off at every side effect. Its coverage would only repeat the others'.
 cut_off=(tests/faults/test_in_process.py tests/faults/test_verify.py)
 run faults --numprocesses auto --no-cov "${cut_off[@]}"
-run system tests --ignore tests/unit "${cut_off[@]/#/--ignore=}"
+# The loop in a simulated world, and loops with one mistake that it has to find.
+run simulation --numprocesses auto --no-cov tests/simulation
+run system tests --ignore tests/unit --ignore tests/simulation "${cut_off[@]/#/--ignore=}"
 .venv/bin/coverage report --fail-under "$MINIMUM_COVERAGE" || failed=1
 printf '\n%s' "$summary"
 exit "$failed"

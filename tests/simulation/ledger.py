@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 
-from controller.resources import InstanceStatus
+from controller.errors import NotFound
+from controller.resources import InputState, InstanceStatus
 from controller.runtime.protocol import WorkloadState
 from support.fake_engine import ALIVE, FakeContainer
 from support.fake_workspaces import FakeWorktree
@@ -17,6 +18,8 @@ from support.fake_workspaces import FakeWorktree
 from .process import SimulatedWorld
 
 WINDOW_SECONDS = 60.0
+MOST_PASSES = 400
+"""Passes of one instance within a minute that no amount of hints explains."""
 
 
 @dataclass
@@ -43,6 +46,8 @@ class Ledger:
 
     Attributes:
         work: every commit and every uncommitted file, by its content.
+        given_up: uids whose owner said that what cannot be saved may go.
+        evicted: uids that filled the disk.
         passes: when the passes of each instance began, the last minute of them.
         attempts: the same for calls that would start something.
     """
@@ -50,13 +55,15 @@ class Ledger:
     world: SimulatedWorld
     violations: list[str] = field(default_factory=list)
     work: dict[str, Work] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
+    evicted: set[str] = field(default_factory=set)
     passes: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     attempts: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     total_passes: int = 0
     starts: Counter[str] = field(default_factory=Counter)
     counted: dict[str, Counted] = field(default_factory=lambda: defaultdict(Counted))
+    _generations: dict[str, int] = field(default_factory=dict)
     _states: dict[str, WorkloadState] = field(default_factory=dict)
-    _foreign: dict[str, FakeContainer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.world.engine.observers.append(self._container_changed)
@@ -72,27 +79,53 @@ class Ledger:
         alive = [each.seen.name for each in self.world.engine.of_uid(uid) if each.seen.state in ALIVE]
         if len(alive) > 1:
             self.violations.append(f"two workloads live for one uid: {', '.join(alive)}")
-        if seen.name in self._foreign:
-            self.violations.append(f"a container of somebody else was touched: {seen.name}")
         before = self._states.get(seen.id)
         self._states[seen.id] = seen.state
         if seen.state is WorkloadState.EXITED and before in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
             self.counted[uid].exits += 1
             self.counted[uid].unaccounted += 1
+            if self.world.schedule.current is not None and not self._has_cause(container):
+                self.violations.append(f"{container.spec.name} was stopped, and nothing asked for that")
         if seen.state is WorkloadState.RUNNING and before not in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
             self.starts[uid] += 1
+            self._generations[uid] = self._generation(uid)
 
-    def protect(self, container: FakeContainer) -> None:
-        """Remember a container that is not ours: nobody may change it."""
-        self._foreign[container.seen.name] = container
+    def _generation(self, uid: str) -> int:
+        try:
+            return self.world.stepped.store.instances.get_by_uid(uid).metadata.generation
+        except NotFound:
+            return -1
+
+    def _has_cause(self, container: FakeContainer) -> bool:
+        """Tell whether a person, the disk, the worktree or a silent agent gave reason to stop a container."""
+        uid = container.spec.uid
+        try:
+            instance = self.world.stepped.store.instances.get_by_uid(uid)
+        except NotFound:
+            return True
+        worktrees = [each for each in self.world.git.worktrees.values() if each.uid == uid]
+        return (
+            instance.metadata.deletion_requested_at is not None
+            or instance.metadata.generation != self._generations.get(uid)
+            or instance.status.restarted_generation != instance.spec.restart_generation
+            or uid in self.evicted
+            or not worktrees
+            or bool(worktrees[0].broken)
+            or self.world.boxes.was_silent(uid)
+        )
 
     def _store_written(self, method: str, arguments: tuple[object, ...]) -> None:
+        if method == "instances.update_status":
+            uid, status = arguments[:2]
+            assert isinstance(uid, str)
+            assert isinstance(status, InstanceStatus)
+            self._status_written(uid, status)
+        accepted = method == "inputs.set_state" and arguments[1] is InputState.ACCEPTED
+        if accepted and arguments[0] not in self.world.boxes.typed:
+            self.violations.append(f"prompt {arguments[0]} is recorded as accepted, but was never typed")
+
+    def _status_written(self, uid: str, status: InstanceStatus) -> None:
         """An exit counts once: failures on record may only grow by as much as there were exits since."""
-        if method != "instances.update_status":
-            return
-        uid, status = arguments
-        assert isinstance(uid, str)
-        assert isinstance(status, InstanceStatus)
         known, count = self.counted[uid], status.failures.count
         if count > known.failures:
             known.unaccounted -= count - known.failures
@@ -127,7 +160,11 @@ class Ledger:
         for worktree in git.worktrees.values():
             kept |= {worktree.dirty, *worktree.commits}
         for content, work in self.work.items():
-            if content in kept or (work.commit and content in git.branches.get(work.branch, ())):
+            if (
+                work.uid in self.given_up
+                or content in kept
+                or (work.commit and content in git.branches.get(work.branch, ()))
+            ):
                 continue
             self.violations.append(f"lost: {content} of branch {work.branch}")
         self.violations += [f"not ours, but asked for: {trespass}" for trespass in git.trespasses]
@@ -137,6 +174,8 @@ class Ledger:
     def begins_pass(self, name: str) -> None:
         self.total_passes += 1
         self._note(self.passes[name])
+        if len(self.passes[name]) > MOST_PASSES:
+            self.violations.append(f"hot loop: {MOST_PASSES} passes of {name} within a minute")
 
     def begins_attempt(self, name: str) -> None:
         self._note(self.attempts[name])

@@ -31,6 +31,7 @@ class Facts:
     foreign_name: bool
     image_missing: bool
     exits: int
+    evicted: bool
 
     @property
     def uid(self) -> str:
@@ -63,6 +64,7 @@ def facts(world: SimulatedWorld, ledger: Ledger, instance: Instance) -> Facts:
         foreign_name=next_name in engine.foreign or next_name in others,
         image_missing=(instance.spec.image or world.settings.instance_image) not in engine.images,
         exits=ledger.counted[uid].exits,
+        evicted=uid in ledger.evicted,
     )
 
 
@@ -84,6 +86,7 @@ TRUE_WHEN: dict[str, Callable[[Facts], bool]] = {
     "CrashLoop": lambda seen: seen.exits >= GIVING_UP_TAKES,
     "NameConflict": lambda seen: seen.foreign_name,
     "PathOccupied": lambda seen: seen.worktree is not None and seen.worktree.uid != seen.uid,
+    "DiskPressure": lambda seen: seen.evicted and not seen.running,
     "ImageNotFound": lambda seen: seen.image_missing,
 }
 """Reasons with which an instance may stay not ready, and what must be so in the world then."""
@@ -100,18 +103,32 @@ def problems(world: SimulatedWorld, ledger: Ledger) -> list[str]:
         ready = find_condition(instance.status.conditions, "Ready")
         if open_inputs and ready is not None and ready.status is ConditionStatus.TRUE:
             found.append(f"{name}: {len(open_inputs)} prompts were never typed")
-    return found + _leftovers(world, set(living))
+    for repository in world.store.repositories.list():
+        ready = find_condition(repository.status.conditions, "Ready")
+        there = repository.spec.path in world.git.repositories
+        if ready is None or (ready.status is ConditionStatus.TRUE) is not there:
+            found.append(f"repository {repository.metadata.name}: {ready.reason if ready else None} is not so")
+    return found + _leftovers(world, set(living), ledger.given_up)
 
 
-def _leftovers(world: SimulatedWorld, living: set[str]) -> list[str]:
-    """Nothing may be left of what was deleted."""
+def unseen(world: SimulatedWorld) -> list[str]:
+    """Return what people declared and nobody has looked at; a hint from the database is never lost."""
+    return [
+        f"{each.metadata.name}: generation {each.metadata.generation} was not looked at"
+        for each in world.store.instances.list()
+        if each.status.observed_generation != each.metadata.generation
+    ]
+
+
+def _leftovers(world: SimulatedWorld, living: set[str], given_up: set[str]) -> list[str]:
+    """Nothing may be left of what was deleted, but for folders whose repository was away when all was given up."""
     found = [
         f"{each.seen.name}: a container of a deleted instance"
         for each in world.engine.containers.values()
         if each.installation == "test" and each.spec.uid not in living
     ]
     found += [f"{home}: HOME of a deleted instance" for home, uid in world.engine.homes.items() if uid not in living]
-    strangers = {"somebody"}
+    strangers = {"somebody"} | given_up
     found += [
         f"{path}: a worktree of a deleted instance"
         for path, worktree in world.git.worktrees.items()
@@ -149,13 +166,14 @@ def _wrong(world: SimulatedWorld, seen: Facts) -> list[str]:
 def _truth(seen: Facts) -> dict[str, bool]:
     """Return the conditions as they should be, where the world alone decides them."""
     alive = any(each.seen.state in {WorkloadState.RUNNING, WorkloadState.PAUSED} for each in seen.containers)
-    wanted = seen.instance.spec.operating_mode is OperatingMode.RUNNING
-    return {
+    truth = {
         "WorkloadRunning": seen.running,
         "SessionReady": seen.session in {"idle", "working", "waiting"},
         "WorkspaceReady": seen.worktree is not None and seen.worktree.uid == seen.uid and not seen.worktree.broken,
-        "Suspended": not wanted and not alive,
     }
+    if alive or seen.instance.spec.operating_mode is not OperatingMode.RUNNING:  # else it may be "Resuming"
+        truth["Suspended"] = not alive
+    return truth
 
 
 def _unready(world: SimulatedWorld, seen: Facts) -> list[str]:
@@ -166,8 +184,7 @@ def _unready(world: SimulatedWorld, seen: Facts) -> list[str]:
     if not seen.running:
         return [*found, "no container runs"]
     container, agent = seen.containers[0], world.boxes.agents.of(seen.uid)
-    image = world.engine.images.get(spec.image or world.settings.instance_image)
-    if container.seen.image_id != image:
+    if container.spec.image != (spec.image or world.settings.instance_image):
         found.append("it runs another image")
     if (container.seen.limits.memory, container.seen.limits.pids) != (spec.resources.memory, spec.resources.pids):
         found.append("it has other limits")

@@ -4,6 +4,8 @@ Wired as ``controller.application`` wires them. A restart of the controller is a
 the same :class:`SimulatedWorld`, which is everything that outlives a process.
 """
 
+# ruff: noqa: ANN401  # a clock in datetime's place
+
 from __future__ import annotations
 
 import queue
@@ -18,14 +20,16 @@ from unittest import mock
 
 from controller.errors import NotFound
 from controller.reconcile import loop, sources, workqueue
+from controller.reconcile.brake import FleetBrake
 from controller.reconcile.loop import Controller, Reconciler, Request, Result, Source
+from controller.reconcile.pacing import StartTurns
 from controller.reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from controller.reconcile.workqueue import Workqueue
 from controller.resources import Kind
 from controller.store import events, inputs, objects
 from support.delayed_agents import Boxes, DelayedAgents
 from support.fake_engine import Events
-from support.simulated_threads import Schedule, SimulatedThreading
+from support.simulated_threads import Schedule, SimulatedThread, SimulatedThreading
 from support.stepped_store import SteppedStore
 from support.world import World
 
@@ -73,12 +77,6 @@ class SimulatedWorld(World):
             raise queue.Empty
         return events.get_nowait()
 
-    def instance_names(self) -> list[str]:
-        return [instance.metadata.name for instance in self.store.instances.list()]
-
-    def repository_names(self) -> list[str]:
-        return [repository.metadata.name for repository in self.store.repositories.list()]
-
     def name_of(self, uid: str) -> str | None:
         try:
             return self.store.instances.get_by_uid(uid).metadata.name
@@ -102,6 +100,7 @@ class Process:
     """One process; its threads belong to ``name``.
 
     Args:
+        turns: instances that may be starting at the same time.
         watch: wraps every pass of an instance, by its name.
     """
 
@@ -112,6 +111,7 @@ class Process:
         random: Random,
         *,
         workers: int,
+        turns: int,
         watch: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         self.name = name
@@ -121,9 +121,11 @@ class Process:
         self.agents.on_change = self._wake
         world.agents, world.boxes.view = self.agents, self.agents
         world.schedule.process = name
+        world.turns = StartTurns(turns, self._wake, clock=lambda: world.schedule.now)
+        world.brake = FleetBrake()
         self.reconciler = world.reconciler()
         runtimes = self.reconciler.runtimes
-        names, resync = world.instance_names, world.settings.resync_seconds
+        names, resync = world.store.instances.names, world.settings.resync_seconds
         self.instances = self._controller(
             "instance",
             Watched(self.reconciler, watch),
@@ -135,8 +137,8 @@ class Process:
         self.repositories = self._controller(
             "repository",
             replace(world.repository_reconciler(), on_change=self._wake),
-            StoreSource(world.store, Kind.REPOSITORY, world.repository_names),
-            ResyncSource(world.repository_names, resync),
+            StoreSource(world.store, Kind.REPOSITORY, world.store.repositories.names),
+            ResyncSource(world.store.repositories.names, resync),
             workers=1,
         )
 
@@ -160,8 +162,8 @@ class Process:
 
     def stop(self) -> None:
         """Ask it to end; the passes that run are finished."""
-        thread = loop.threading.Thread(target=self._stop, name=f"{self.name} stop", daemon=True)
-        thread.start()
+        self.world.schedule.process = self.name
+        SimulatedThread(self.world.schedule, self._stop, (), f"{self.name} stop").start()
 
     def _stop(self) -> None:
         self.instances.stop(60.0)
@@ -169,7 +171,7 @@ class Process:
 
     def resync(self) -> None:
         """Ask for a pass of everything."""
-        for name in self.world.repository_names():
+        for name in self.world.store.repositories.names():
             self.repositories.queue.add(Request(name))
-        for name in self.world.instance_names():
+        for name in self.world.store.instances.names():
             self.instances.queue.add(Request(name))

@@ -22,14 +22,16 @@ from support.fake_engine import unavailable
 from support.simulated_threads import Schedule, Stuck
 
 from .ledger import Ledger
-from .oracles import problems
+from .oracles import problems, unseen
 from .process import Process, SimulatedWorld, simulated
 
 NAMES = ("web", "api", "db")
 STARTING_VERBS = frozenset({"create", "start"})
 CONVERGENCE_SECONDS = 1500.0
 """Simulated: longer than the longest pause between two tries and the longest deadline together."""
-CONVERGENCE_STEPS = 40_000
+CONVERGENCE_STEPS = 20_000
+BUSY_STEPS = 4000
+"""More than this, and again for every minute, is not the work of a few instances."""
 PASSES_PER_MINUTE = 30
 ATTEMPTS_PER_MINUTE = 10
 _LONGEST_TRACE = 4000
@@ -50,29 +52,36 @@ class Simulation:
         workers: of the instances' loop; by default the seed decides.
 
     Attributes:
+        calm: nothing happens that loses a hint, and so nobody ever looks at everything: hints must be enough.
         standing: errors that verbs raise until further notice, by ``runtime.VERB`` or ``git.VERB``.
+        repositories: those that were there at first.
+        passing: which worker is in a pass of which instance.
         trace: what happened, the newest last.
         steps: how much happened.
+        began: the first second on the simulated clock.
     """
 
     def __init__(self, seed: int, *, workers: int | None = None) -> None:
         self.seed = seed
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311  # to be repeated, not to be secret
         self.trace: list[str] = []
         self.steps = 0
         self.schedule = Schedule()
+        self.began = self.schedule.now
         self._directory = Path(tempfile.mkdtemp(prefix="cco-simulation-", dir=_memory()))
         self.world = SimulatedWorld(self._directory, self.schedule, self.random)
         self._simulated = simulated(self.schedule, lambda: self.world.now)
-        self.world.settings = self.world.settings.model_copy(
-            update={"resync_seconds": self.random.choice((30.0, 30.0, 300.0))}
-        )
+        self.calm = self.random.random() < 0.15
+        resync = 1e9 if self.calm else self.random.choice((30.0, 30.0, 300.0))
+        self.world.settings = self.world.settings.model_copy(update={"resync_seconds": resync})
         self.workers = workers or self.random.randint(1, 3)
+        self.turns = self.random.choice((1, 2, 64))
         self.standing: dict[str, CcoError] = {}
         self.ledger = Ledger(self.world)
         self.world.engine.interrupt = lambda verb, moment: self._side_effect("runtime", verb, moment)
         self.world.git.interrupt = lambda verb, moment: self._side_effect("git", verb, moment)
-        self._passing: dict[str, str] = {}
+        self.repositories = dict(self.world.git.repositories)
+        self.passing: dict[str, str] = {}
         self._processes = 0
         self._git_changes = 0
         self.process: Process | None = None
@@ -105,6 +114,7 @@ class Simulation:
                 self.world,
                 self.random,
                 workers=self.workers,
+                turns=self.turns,
                 watch=self._pass,
             )
             self.process.start()
@@ -134,15 +144,15 @@ class Simulation:
         """Write a pass down; a name is never in two of them."""
         thread = self.schedule.current
         assert thread is not None
-        others = [worker for worker, busy in self._passing.items() if busy == name]
+        others = [worker for worker, busy in self.passing.items() if busy == name]
         if others:
             self.ledger.violations.append(f"two passes of {name} at once: {thread.name} and {others}")
-        self._passing[thread.name] = name
+        self.passing[thread.name] = name
         self.ledger.begins_pass(name)
         try:
             yield
         finally:
-            del self._passing[thread.name]
+            del self.passing[thread.name]
 
     def _side_effect(self, part: str, verb: str, moment: str) -> None:
         """Before each call of the outside world something else may happen, and the call may fail."""
@@ -151,7 +161,7 @@ class Simulation:
             return
         self.schedule.pause(f"{part}.{verb}")
         if part == "runtime" and verb in STARTING_VERBS:
-            self.ledger.begins_attempt(self._passing.get(thread.name, thread.name))
+            self.ledger.begins_attempt(self.passing.get(thread.name, thread.name))
         if (error := self.standing.get(f"{part}.{verb}")) is not None:
             raise error
 
@@ -193,14 +203,14 @@ class Simulation:
     def run_for(self, seconds: float) -> None:
         """Let everything happen that does within that time."""
         end = self.schedule.now + seconds
-        for _ in range(CONVERGENCE_STEPS):
+        for _ in range(BUSY_STEPS + int(BUSY_STEPS * seconds / 60)):
             if self.idle():
                 until = self._until_next()
                 if self.schedule.now + until >= end:
                     self.pass_time(max(end - self.schedule.now, 0.0))
                     return
             self.step()
-        self.fail(f"still busy after {CONVERGENCE_STEPS} steps within {seconds} s")
+        self.fail(f"still busy after {seconds} s")
 
     def idle(self) -> bool:
         """Tell whether nothing happens until time passes."""
@@ -219,10 +229,13 @@ class Simulation:
         self.world.stepped.failures.clear()
         self.world.stepped.log_is_gone = False
         self.world.credentials = True
+        self.world.disk_full = None
+        self.world.disk.clear()
+        self.world.git.repositories.update(self.repositories)
         for uid, agent in self.world.boxes.agents.agents.items():
             self.world.boxes.unmute(uid)
             if agent.state in {"working", "waiting"}:
-                self.world.boxes.session(uid, "idle")
+                self.world.boxes.finish_turn(uid)
         self.start_controller()
         self.tell("the world stops failing")
 
@@ -240,6 +253,15 @@ class Simulation:
         self._check()
         self._rest()
 
+    def check_promptness(self) -> None:
+        """What people declare is looked at when the controller has nothing else to do, and not at the next resync."""
+        if self.process is None:
+            return
+        self.world.stepped.failures.clear()
+        self.run_for(3.0)
+        if found := unseen(self.world):
+            self.fail("; ".join(found))
+
     def problems(self) -> list[str]:
         """Return what is not as it should be at last."""
         return problems(self.world, self.ledger)
@@ -248,6 +270,7 @@ class Simulation:
         """Look at everything once more: nothing is written, and nothing is done over and over."""
         assert self.process is not None
         world = self.world
+        self.run_for(30.0)  # what was on its way has arrived
         before, calls = self._written(), len(world.stepped.calls)
         self.process.resync()
         self.run_for(1.0)
@@ -279,7 +302,7 @@ class Simulation:
 
     def tell(self, what: str) -> None:
         """Add a line to the trace."""
-        self.trace.append(f"{self.schedule.now - 1000.0:9.3f} {what}")
+        self.trace.append(f"{self.schedule.now - self.began:9.3f} {what}")
         if len(self.trace) > 2 * _LONGEST_TRACE:
             del self.trace[:_LONGEST_TRACE]
 
@@ -293,7 +316,8 @@ class Simulation:
     def fail(self, message: str) -> None:
         """Raise a violation with everything needed to see it again."""
         lines = "\n".join(self.trace[-200:])
-        raise Violation(f"{message}\nseed {self.seed}; replay: python -m simulation --seed {self.seed}\n{lines}")
+        how = f"PYTHONPATH=tests:. python -m simulation --seed {self.seed}"
+        raise Violation(f"{message}\nseed {self.seed}; replay: {how}\n{lines}")
 
 
 def _memory() -> str | None:

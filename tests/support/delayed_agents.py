@@ -56,6 +56,7 @@ class Boxes:
         self.booted: dict[str, Run] = {}
         self.silent_since: dict[str, float] = {}
         self.typed: list[str] = []
+        self._spoke_again: dict[str, float] = {}
         self.credentials: Callable[[], bool] = lambda: True
         self._sent = 0
         self._seen: dict[str, Run] = {}
@@ -73,6 +74,8 @@ class Boxes:
                     f"agent of {container.spec.name} boots",
                     lambda: self._boot(container),
                 )
+            elif self.booted.get(uid) == run_of(container):  # it was paused
+                self._catch_up(uid)
         elif self.booted.get(uid) == run_of(container) and not (exists and container.seen.state in ALIVE):
             del self.booted[uid]
             self._hint(container)
@@ -110,17 +113,23 @@ class Boxes:
                 self._session_comes_up(uid, run)
                 return
             self.agents.of(uid).state = "idle"
-            self.report(uid)
+            self._catch_up(uid)
 
         self.schedule.later(self.random.uniform(0.5, 5.0), "a session comes up", try_it)
 
     def session(self, uid: str, state: str) -> None:
         """Let Claude do something, if it is up."""
         agent = self.agents.of(uid)
-        if self.running(uid) is not None and agent.state != "starting" and agent.state != state:
+        if self.running(uid) is not None and agent.state not in {"starting", state}:
             agent.state = state
             agent.waiting_for = "permission prompt" if state == "waiting" else None
-            self.report(uid)
+            self._catch_up(uid)
+
+    def finish_turn(self, uid: str) -> None:
+        """Let Claude be done with what it does, also in a frozen container."""
+        agent = self.agents.of(uid)
+        agent.state, agent.waiting_for = "idle", None
+        self._catch_up(uid)
 
     def mute(self, uid: str) -> None:
         """Let the agent say nothing more, as when its container is frozen."""
@@ -131,7 +140,19 @@ class Boxes:
         """Let it speak again."""
         self.agents.of(uid).muted = False
         if self.silent_since.pop(uid, None) is not None:
-            self.report(uid)
+            self._spoke_again[uid] = self.schedule.now
+            self._catch_up(uid)
+
+    def was_silent(self, uid: str) -> bool:
+        """Tell whether the agent says nothing, has only just begun to speak again, or is not up yet."""
+        lately = self.schedule.now - self._spoke_again.get(uid, -1e9) < 60.0
+        return lately or uid in self.silent_since or uid not in self.booted or self.agents.of(uid).state == "starting"
+
+    def _catch_up(self, uid: str) -> None:
+        """Report, and type what was handed over and could not be typed before."""
+        self.report(uid)
+        for input_id in self.agents.of(uid).handed_over:
+            self.take_input(uid, input_id)
 
     def report(self, uid: str) -> None:
         """Send the current state; it arrives within a heartbeat, maybe when it is no longer true."""
@@ -154,7 +175,7 @@ class Boxes:
         agent = self.agents.of(uid)
 
         def type_it() -> None:
-            if input_id in agent.answers:
+            if input_id in agent.answers or agent.muted:
                 return
             if self.running(uid) is not None and agent.state == "idle" and input_id in agent.handed_over:
                 agent.answers[input_id] = "accepted"
@@ -171,7 +192,7 @@ class DelayedAgents(FakeAgents):
         super().__init__(engine, now)
         self.boxes = boxes
         self.agents, self.configs = boxes.agents.agents, boxes.agents.configs
-        self.on_change: Callable[[str], None] = lambda name: None
+        self.on_change: Callable[[str], None] = lambda _name: None
         self._received: dict[str, Reception] = {}
         self._opened_at: dict[str, float] = {}
         self._schedule = boxes.schedule
@@ -231,9 +252,6 @@ class DelayedAgents(FakeAgents):
         container, reception = self.boxes.running(uid), self._received.get(uid)
         if container is None or reception is None or reception.run != run_of(container):
             return False
-        agent = self.of(uid)
-        if agent.muted:
-            return False
-        agent.handed_over.append(input_id)
+        self.of(uid).handed_over.append(input_id)
         self.boxes.take_input(uid, input_id)
         return True

@@ -1,12 +1,14 @@
 """The real store, with a pause before every call: where a controller may be overtaken, killed, or told "locked"."""
 
+# ruff: noqa: ANN401  # a proxy passes on whatever is asked
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from controller.errors import CcoError, Retryable
+from controller.errors import CcoError, NotFound, Retryable
 from controller.store import Store
 
 from .simulated_threads import Schedule
@@ -26,7 +28,6 @@ class SteppedStore:
     Attributes:
         failures: errors for the next writes of a simulated thread, each raised once.
         calls: writes of simulated threads, in order.
-        writes: moves with every write, whoever makes it.
         watch: called with each write and its positional arguments when it is done.
         log_is_gone: the next look at the change log is told that it does not reach back so far.
     """
@@ -35,11 +36,17 @@ class SteppedStore:
         self.store = store
         self.failures: list[CcoError] = []
         self.calls: list[str] = []
-        self.writes = 0
+        self._known: dict[tuple[object, ...], Any] = {}
+        self._known_at = -1
         self.watch: Callable[[str, tuple[object, ...]], None] | None = None
         self.log_is_gone = False
         self._schedule = schedule
         self._parts = {name: _Part(getattr(store, name), name, self) for name in PARTS}
+
+    @property
+    def writes(self) -> int:
+        """A number that moves with every commit of this process."""
+        return self.store._database.signal.token  # noqa: SLF001  # what the store's own waiters look at
 
     @classmethod
     def around(cls, store: Store, schedule: Schedule) -> tuple[Store, SteppedStore]:
@@ -80,13 +87,12 @@ class SteppedStore:
         self._schedule.pause("store.transaction")
         with self._schedule.unbroken(), self.store.transaction(keep=keep):
             yield
-        self.writes += 1
 
     def call(self, part: str, method: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Pause, maybe fail, and do it."""
         self._schedule.pause(f"{part}.{method}")
         if method in READS:
-            return function(*args, **kwargs)
+            return self._read((part, method, *args, *sorted(kwargs.items())), lambda: function(*args, **kwargs))
         if self._schedule.current is not None:
             self.calls.append(f"{part}.{method}")
             if self.failures:
@@ -94,8 +100,22 @@ class SteppedStore:
         done = function(*args, **kwargs)
         if self.watch is not None:
             self.watch(f"{part}.{method}", args)
-        self.writes += 1
         return done
+
+    def _read(self, question: tuple[object, ...], look: Callable[[], Any]) -> Any:
+        """Answer from memory while nothing was written: reading is most of the time of a run."""
+        if self._known_at != self.writes:
+            self._known.clear()
+            self._known_at = self.writes
+        if question not in self._known:
+            try:
+                self._known[question] = look()
+            except NotFound as error:
+                self._known[question] = error
+        answer = self._known[question]
+        if isinstance(answer, NotFound):
+            raise NotFound(answer.reason, answer.message)
+        return list(answer) if isinstance(answer, list) else answer
 
 
 class _Part:
