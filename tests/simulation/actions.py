@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from api.client import ApiError
 from controller.errors import CcoError
 
 from . import failures, people
@@ -91,7 +92,7 @@ def act(simulation: Simulation, action: Action, random: Random) -> None:
     """Do one thing and write it down; an API call that is refused did nothing."""
     try:
         told = action(simulation, random)
-    except CcoError as error:
+    except (CcoError, ApiError) as error:
         told = f"{action.__name__}: refused, {error.reason}"
     if told is not None:
         simulation.tell(f"* {told}")
@@ -166,7 +167,7 @@ def play(simulation: Simulation, actions: int) -> None:
     simulation.heal()
     simulation.converge()
     if random.random() < 0.5:
-        for name in simulation.world.store.instances.names():
-            simulation.world.store.instances.request_deletion(name)
+        for instance in simulation.world.store.instances.list():
+            simulation.door.delete(instance.metadata.name, instance.metadata.uid)
         simulation.tell("* people.deletes everything")
         simulation.converge()

@@ -41,7 +41,7 @@ def declares(simulation: Simulation, random: Random) -> str | None:
         return None
     policy = random.choice(("Always", "Always", "OnFailure", "Never"))
     keep = random.choice(("Delete", "Delete", "Retain"))
-    simulation.world.declare(name, restart_policy=policy, worktree_policy=keep)
+    simulation.door.declare(name, restart_policy=policy, worktree_policy=keep)
     return f"declares {name} ({policy}, {keep})"
 
 
@@ -49,7 +49,7 @@ def changes_the_mode(simulation: Simulation, random: Random) -> str | None:
     if (instance := changeable(simulation, random)) is None:
         return None
     mode = random.choice((*OperatingMode, OperatingMode.RUNNING))
-    simulation.world.change(instance.metadata.name, operating_mode=mode)
+    simulation.door.change(instance.metadata.name, operating_mode=mode)
     return f"wants {instance.metadata.name} {mode}"
 
 
@@ -63,21 +63,21 @@ def changes_the_spec(simulation: Simulation, random: Random) -> str | None:
         {"restart_policy": random.choice(("Always", "OnFailure"))},
     )
     change = random.choice(changes)
-    simulation.world.change(instance.metadata.name, **change)
+    simulation.door.change(instance.metadata.name, **change)
     return f"changes {instance.metadata.name}: {change}"
 
 
 def asks_for_a_restart(simulation: Simulation, random: Random) -> str | None:
     if (instance := changeable(simulation, random)) is None:
         return None
-    simulation.world.change(instance.metadata.name, restart_generation=instance.spec.restart_generation + 1)
+    simulation.door.change(instance.metadata.name, restart_generation=instance.spec.restart_generation + 1)
     return f"asks {instance.metadata.name} to restart"
 
 
 def deletes(simulation: Simulation, random: Random) -> str | None:
     if (instance := changeable(simulation, random)) is None:
         return None
-    simulation.world.store.instances.request_deletion(instance.metadata.name, instance.metadata.uid)
+    simulation.door.delete(instance.metadata.name, instance.metadata.uid)
     return f"deletes {instance.metadata.name}"
 
 
@@ -86,7 +86,7 @@ def gives_work_up(simulation: Simulation, random: Random) -> str | None:
     if (instance := changeable(simulation, random)) is None:
         return None
     name, uid = instance.metadata.name, instance.metadata.uid
-    simulation.world.store.instances.request_deletion(name, uid, discard_work=True)
+    simulation.door.delete(name, uid, discard_work=True)
     simulation.ledger.given_up.add(uid)
     return f"deletes {name} and gives up what cannot be saved"
 
@@ -94,14 +94,14 @@ def gives_work_up(simulation: Simulation, random: Random) -> str | None:
 def asks_for_another_try(simulation: Simulation, random: Random) -> str | None:
     if (instance := changeable(simulation, random)) is None:
         return None
-    simulation.world.change(instance.metadata.name, retry_generation=instance.spec.retry_generation + 1)
+    simulation.door.change(instance.metadata.name, retry_generation=instance.spec.retry_generation + 1)
     return f"asks {instance.metadata.name} to try again"
 
 
 def sends_a_prompt(simulation: Simulation, random: Random) -> str | None:
     if (instance := some(simulation, random)) is None:
         return None
-    simulation.world.store.inputs.create(instance.metadata.name, instance.metadata.uid, "go on")
+    simulation.door.send(instance.metadata.name, instance.metadata.uid, "go on")
     return f"sends {instance.metadata.name} a prompt"
 
 

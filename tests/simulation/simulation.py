@@ -21,6 +21,7 @@ from controller.errors import CcoError
 from support.fake_engine import unavailable
 from support.simulated_threads import Schedule, Stuck
 
+from .doors import DOORS, Door
 from .ledger import Ledger
 from .oracles import problems, unseen
 from .process import Process, SimulatedWorld, simulated
@@ -50,6 +51,7 @@ class Simulation:
     Args:
         seed: decides everything.
         workers: of the instances' loop; by default the seed decides.
+        door: how people reach the database, one of ``doors.DOORS``.
 
     Attributes:
         calm: nothing happens that loses a hint, and so nobody ever looks at everything: hints must be enough.
@@ -61,7 +63,7 @@ class Simulation:
         began: the first second on the simulated clock.
     """
 
-    def __init__(self, seed: int, *, workers: int | None = None) -> None:
+    def __init__(self, seed: int, *, workers: int | None = None, door: str = "store") -> None:
         self.seed = seed
         self.random = Random(seed)  # noqa: S311  # to be repeated, not to be secret
         self.trace: list[str] = []
@@ -85,9 +87,11 @@ class Simulation:
         self._processes = 0
         self._git_changes = 0
         self.process: Process | None = None
+        self.door: Door = DOORS[door](self.world)
 
     def __enter__(self) -> Self:
         self._simulated.__enter__()
+        self.door.__enter__()
         self.world.register()
         self.start_controller()
         return self
@@ -99,6 +103,7 @@ class Simulation:
             if not isinstance(error, Stuck):
                 self.kill_controller()
         finally:
+            self.door.__exit__(None, None, None)
             self._simulated.__exit__(kind, error, trace)
             self.world.close()
             shutil.rmtree(self._directory, ignore_errors=True)

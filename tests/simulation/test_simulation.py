@@ -28,6 +28,12 @@ def test_no_seed_finds_a_violation(first: int) -> None:
             play(simulation, ACTIONS_PER_RUN)
 
 
+def test_nor_when_people_come_through_the_api() -> None:
+    for seed in range(5):
+        with Simulation(seed, door="api") as simulation:
+            play(simulation, ACTIONS_PER_RUN)
+
+
 def test_a_long_run_finds_none_either() -> None:
     with Simulation(1_000_003) as simulation:
         play(simulation, 6 * ACTIONS_PER_RUN)
