@@ -29,12 +29,17 @@ def is_reachable(path: str | Path, user: User | None) -> bool:
     return user is None or closed_folder(path, user) is None
 
 
-def let_pass(folder: Path) -> None:
-    """Let everybody pass through a folder of root's, not look into it; idempotent.
+def let_pass(folder: Path, group: int | None = None) -> None:
+    """Let everybody, or a group, pass through a folder of root's, not look into it; idempotent.
 
     Raises:
         OSError: it is not there, or not ours.
     """
     seen = folder.lstat()
-    if stat.S_ISDIR(seen.st_mode) and seen.st_uid == 0 and not seen.st_mode & stat.S_IXOTH:
-        folder.chmod(stat.S_IMODE(seen.st_mode) | stat.S_IXOTH)
+    if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != 0:
+        return
+    bit = stat.S_IXOTH if group is None else stat.S_IXGRP
+    if group is not None and seen.st_gid != group:
+        os.chown(folder, -1, group)
+    if not seen.st_mode & bit:
+        folder.chmod(stat.S_IMODE(seen.st_mode) | bit)

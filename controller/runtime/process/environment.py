@@ -149,15 +149,18 @@ class Environment:
 
     def open_ways(self, record: Record) -> None:
         """Let the workload's user pass through our folders to its own; idempotent, and nothing where it is us."""
-        if self.user(record) is None:
+        user = self.user(record)
+        if user is None:
             return
         for target in (self.state_dir / "process" / "homes", record.run_dir, record.git_dir):
             if target is None:
                 continue
             folder = Path(target)
             while folder.is_relative_to(self.state_dir):
+                # What belongs to one instance is for its user's group alone: prompts are in it.
+                own = folder.parent == self.state_dir / "instances"
                 with contextlib.suppress(OSError):
-                    let_pass(folder)
+                    let_pass(folder, user[1] if own else None)
                 folder = folder.parent
 
     def check_ways(self, record: Record, home: Path) -> None:
@@ -169,7 +172,7 @@ class Environment:
         user = self.user(record)
         if user is None:
             return
-        let_pass(home)
+        let_pass(home, user[1])
         needed = [record.workdir, record.git_dir, record.run_dir, str(home / "home")]
         if not self.command:
             programs = find_programs(self.claude, user)

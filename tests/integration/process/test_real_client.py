@@ -65,6 +65,8 @@ def test_a_life_without_docker(system: Together, repository: Path) -> None:
     before = system.get("web")["status"]
     (workload,) = system.runtime().list()
     assert_no_key_shows(system, workload.id)
+    # Other users of the machine do not read prompts.
+    assert (system.state_dir / "instances" / "web").stat().st_mode & 0o007 == 0
     assert_a_terminal_shows_claude(system, workload.uid)
 
     # Killed in the middle of it: the next one finds everything as it is, and starts nothing.

@@ -154,6 +154,10 @@ def test_passing_is_not_looking(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     let_pass(folder)
     assert folder.stat().st_mode & 0o777 == (0o701 if os.getuid() == 0 else 0o700)
+    other = tmp_path / "b"
+    other.mkdir(mode=0o700)
+    let_pass(other, os.getgid())
+    assert other.stat().st_mode & 0o777 == (0o710 if os.getuid() == 0 else 0o700)
 
 
 def test_the_scratch_folder_is_short_and_writable() -> None:
