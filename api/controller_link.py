@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +22,13 @@ from .problems import Refused
 from .wire import Attach, EngineAnswer, PartHealth, Plan, Problem
 
 TIMEOUT_SECONDS: Final = 20.0
+LOOK_TIMEOUT_SECONDS: Final = 9.0
+"""Less than a client waits, more than the controller waits for an engine that does not answer."""
 HEALTH_TIMEOUT_SECONDS: Final = 2.0
-DIAGNOSIS_TIMEOUT_SECONDS: Final = 9.0
-"""Less than a client waits, more than the controller's looks may take."""
 HOUSEKEEPING_TIMEOUT_SECONDS: Final = 280.0
 """Less than a client waits; worktrees that nobody knows are read, and saved, whole."""
+MOST_WAITING: Final = 16
+"""Every question holds a thread of the server until it is answered; the others are for reading what is stored."""
 Answer = TypeVar("Answer", bound=BaseModel)
 _PASSED_ON: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -39,6 +42,7 @@ class ControllerLink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._waiting = threading.BoundedSemaphore(MOST_WAITING)
 
     def __enter__(self) -> Self:
         return self
@@ -53,16 +57,17 @@ class ControllerLink:
 
     def plan(self, name: str) -> Plan:
         """Return what the next pass over the instance would do."""
-        return self.ask("GET", f"/instances/{name}/plan", Plan)
+        return self.ask("GET", f"/instances/{name}/plan", Plan, timeout=LOOK_TIMEOUT_SECONDS)
 
     def attach(self, name: str, *, read_only: bool) -> Attach:
         """Return the command that attaches a terminal."""
         query = urlencode({"read_only": int(read_only)})
-        return self.ask("GET", f"/instances/{name}/attach?{query}", Attach)
+        return self.ask("GET", f"/instances/{name}/attach?{query}", Attach, timeout=LOOK_TIMEOUT_SECONDS)
 
     def logs(self, name: str, *, tail: int) -> bytes:
         """Return the last lines the instance's container printed."""
-        return self._send("GET", f"/instances/{name}/logs?{urlencode({'tail': tail})}")
+        target = f"/instances/{name}/logs?{urlencode({'tail': tail})}"
+        return self._send("GET", target, timeout=LOOK_TIMEOUT_SECONDS)
 
     def health(self) -> PartHealth:
         """Tell whether it answers; never raises."""
@@ -87,7 +92,7 @@ class ControllerLink:
 
     def diagnosis(self) -> Diagnosis:
         """Return what the controller finds when it looks at everything."""
-        return self.ask("GET", "/doctor", Diagnosis, timeout=DIAGNOSIS_TIMEOUT_SECONDS)
+        return self.ask("GET", "/doctor", Diagnosis, timeout=LOOK_TIMEOUT_SECONDS)
 
     def repair(self) -> Repairs:
         """Let the controller mend what is safe to mend."""
@@ -156,8 +161,10 @@ class ControllerLink:
     def _send(
         self, method: str, target: str, *, body: BaseModel | None = None, timeout: float = TIMEOUT_SECONDS
     ) -> bytes:
-        connection = _Connection(self._path, timeout)
         text = None if body is None else body.model_dump_json().encode()
+        connection = _Connection(self._path, timeout)
+        if not self._waiting.acquire(blocking=False):
+            raise _busy()
         try:
             connection.request(method, target, text)
             response = connection.getresponse()
@@ -168,6 +175,7 @@ class ControllerLink:
             raise _unavailable("is not running") from error
         finally:
             connection.close()
+            self._waiting.release()
         if status == HTTPStatus.OK:
             return received
         try:
@@ -202,6 +210,15 @@ def _unavailable(what: str) -> Unavailable:
         "ControllerUnavailable",
         f"the controller {what}, so only stored state can be shown: see 'docker compose ps' and 'docker compose logs "
         "controller'",
+        delay=2.0,
+    )
+
+
+def _busy() -> Unavailable:
+    return Unavailable(
+        "ControllerBusy",
+        f"{MOST_WAITING} questions wait for the controller already, as they do when the Docker engine does not answer: "
+        "see 'cco status', and try again",
         delay=2.0,
     )
 

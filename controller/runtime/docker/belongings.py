@@ -142,7 +142,7 @@ def discard(engine: Engine, installation: str, belonging: Belonging) -> None:
         raise _still_running(what)
     _check_unused(engine, verbs, belonging, what)
     try:
-        with engine.call(f"remove the {what}") as client:
+        with engine.call(f"remove the {what}", act=True) as client:
             verbs.remove(client, belonging.id)
     except Refused as refused:
         if refused.status == _GONE or "already in progress" in refused.text:

@@ -25,8 +25,10 @@ from controller.errors import Terminal, Unavailable
 
 logger = logging.getLogger(__name__)
 
-# The slowest call is a start beside others on a busy machine (1.5 s was measured for 16 at once).
-CALL_SECONDS = 30
+# The slowest act is a start beside others on a busy machine (1.5 s was measured for 16 at once).
+ACT_SECONDS = 30
+# Whoever asks over the API waits 10 s, and has to be told what is wrong. Looks take milliseconds.
+LOOK_SECONDS = 8
 _POOL_SIZE = 32
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -64,40 +66,40 @@ class Engine:
     """
 
     def __init__(self, client: docker.APIClient | None = None) -> None:
-        self._client = client
-        self._anew = client
+        self._looks = client
+        self._acts = client
         self._connecting = threading.Lock()
 
     def close(self) -> None:
         """Drop idle connections; the next call makes new ones."""
-        for client in (self._client, self._anew):
+        for client in (self._looks, self._acts):
             if client is not None:
                 client.close()
 
-    def _connect(self, *, anew: bool) -> docker.APIClient:
+    def _connect(self, *, act: bool) -> docker.APIClient:
         with self._connecting:
-            if self._client is None:
-                self._client = docker.APIClient(
-                    version="auto", timeout=CALL_SECONDS, max_pool_size=_POOL_SIZE, **kwargs_from_env()
+            if self._looks is None:
+                self._looks = docker.APIClient(
+                    version="auto", timeout=LOOK_SECONDS, max_pool_size=_POOL_SIZE, **kwargs_from_env()
                 )
-                logger.info("connected to the docker engine", extra={"cco_api_version": self._client.api_version})
-            if not anew:
-                return self._client
-            if self._anew is None:
-                version = self._client.api_version
-                self._anew = docker.APIClient(version=version, timeout=CALL_SECONDS, **kwargs_from_env())
-                self._anew.headers["Connection"] = "close"
-            return self._anew
+                logger.info("connected to the docker engine", extra={"cco_api_version": self._looks.api_version})
+            if not act:
+                return self._looks
+            if self._acts is None:
+                version = self._looks.api_version
+                self._acts = docker.APIClient(version=version, timeout=ACT_SECONDS, **kwargs_from_env())
+                self._acts.headers["Connection"] = "close"
+            return self._acts
 
     @contextmanager
-    def call(self, doing: str, *, anew: bool = False) -> Iterator[docker.APIClient]:
+    def call(self, doing: str, *, act: bool = False) -> Iterator[docker.APIClient]:
         """Yield the client for one step; ``doing`` completes the sentence "the engine could not ...".
 
         Args:
             doing: what for.
-            anew: on connections of its own. An engine that shuts down takes no new ones before it ends the first
-                container, and serves the ones it has to the end: over those, what it has just ended could be
-                started again, to be ended again.
+            act: it changes something. Acts may take longer than looks, and each goes over a connection of its own: an
+                engine that shuts down takes no new ones before it ends the first container, but serves those it has
+                to the end; over them, what it has just ended would be started again, to be ended once more.
 
         Raises:
             Refused: 4xx.
@@ -105,11 +107,11 @@ class Engine:
             Unavailable: ``RuntimeUnavailable``, no answer within the deadline, or no connection.
         """
         try:
-            yield self._connect(anew=anew)
+            yield self._connect(act=act)
         except APIError as error:
             raise _translate(error, doing) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, DockerException, OSError) as error:
-            raise _unreachable(error) from error
+            raise _unreachable(error, ACT_SECONDS if act else LOOK_SECONDS) from error
 
     def request(self, client: docker.APIClient, method: str, path: str, **options: Any) -> requests.Response:  # noqa: ANN401  # requests' own options
         """Send a request the library has no method for; errors are raised as it raises its own."""
@@ -136,10 +138,10 @@ def _translate(error: APIError, doing: str) -> Refused | Failed:
     return Refused(doing, status, text) if status < 500 else Failed(doing, text)
 
 
-def _unreachable(error: Exception) -> Unavailable:
+def _unreachable(error: Exception, seconds: int) -> Unavailable:
     host = os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
     if isinstance(error, requests.Timeout | TimeoutError | urllib3.exceptions.ReadTimeoutError):
-        cause, way_out = f"gave no answer within {CALL_SECONDS} s", "see its log"
+        cause, way_out = f"gave no answer within {seconds} s", "see its log"
     elif "PermissionError" in repr(error) or "Permission denied" in repr(error):
         cause, way_out = "is not open to this user", "join the group of its socket, or set DOCKER_HOST"
     else:

@@ -63,7 +63,7 @@ def _find(engine: Engine, name: str) -> Json | None:
 
 
 def _create(engine: Engine, name: str, installation: str) -> None:
-    with engine.call(f"create the network {name!r}") as client:
+    with engine.call(f"create the network {name!r}", act=True) as client:
         client.create_network(
             name,
             driver="bridge",

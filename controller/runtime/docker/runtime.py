@@ -157,7 +157,7 @@ class DockerRuntime:
         name = container_name(self._prefix, spec.name, spec.attempt)
         body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
         try:
-            with self._engine.call(f"create the container {name!r}", anew=True) as client:
+            with self._engine.call(f"create the container {name!r}", act=True) as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
             if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
@@ -220,7 +220,7 @@ class DockerRuntime:
             self._remove(container["Id"])
             raise _not_found(uid, attempt)
         if container["State"] == "paused":
-            with self._engine.call("resume a paused container", anew=True) as client:
+            with self._engine.call("resume a paused container", act=True) as client:
                 client.unpause(container["Id"])
             return
         self.prepare()
@@ -237,14 +237,14 @@ class DockerRuntime:
 
     def _start(self, container: str) -> None:
         try:
-            with self._engine.call("start the container", anew=True) as client:
+            with self._engine.call("start the container", act=True) as client:
                 client.start(container)
         except Refused as refused:
             if refused.status != _GONE or "network" not in refused.text:
                 raise
             # The network was removed by hand and made again. A container that ran on the old one remembers it by its
             # identifier, and has to be moved to the new one of the same name.
-            with self._engine.call("connect the container to its network", anew=True) as client:
+            with self._engine.call("connect the container to its network", act=True) as client:
                 client.disconnect_container_from_network(container, self._network, force=True)
                 client.connect_container_to_network(container, self._network)
                 client.start(container)
@@ -257,7 +257,7 @@ class DockerRuntime:
         for container in self._find(uid):
             if container["State"] not in _ALIVE:
                 continue
-            with _gone_is_done(), self._engine.call("stop the container") as client:
+            with _gone_is_done(), self._engine.call("stop the container", act=True) as client:
                 client.stop(container["Id"], timeout=math.ceil(grace))
 
     def remove(self, uid: str) -> None:
@@ -267,7 +267,7 @@ class DockerRuntime:
 
     def _remove(self, container: str) -> None:
         try:
-            with _gone_is_done(), self._engine.call("remove the container") as client:
+            with _gone_is_done(), self._engine.call("remove the container", act=True) as client:
                 client.remove_container(container, force=True, v=True)
         except Refused as refused:
             if refused.status != _CONFLICT:
@@ -298,7 +298,7 @@ class DockerRuntime:
         if not self._home_is_there(home, uid):
             return
         try:
-            with _gone_is_done(), self._engine.call(f"remove the volume {home!r}") as client:
+            with _gone_is_done(), self._engine.call(f"remove the volume {home!r}", act=True) as client:
                 client.remove_volume(home)
         except Refused as refused:
             if refused.status != _CONFLICT:
@@ -318,7 +318,7 @@ class DockerRuntime:
     def _update(self, container: str, limits: Limits) -> None:
         wanted = limits_body(limits)
         try:
-            with self._engine.call("change the limits") as client:
+            with self._engine.call("change the limits", act=True) as client:
                 if limits_body(limits_of(client.inspect_container(container)["HostConfig"])) != wanted:
                     self._engine.request(client, "POST", f"/containers/{container}/update", json=wanted)
         except Failed as failed:

@@ -21,7 +21,7 @@ import requests
 from controller.errors import CcoError, Retryable, Unavailable
 from controller.runtime.protocol import ExecResult
 
-from .engine import CALL_SECONDS, Engine, Failed, Refused, socket_of
+from .engine import LOOK_SECONDS, Engine, Failed, Refused, socket_of
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def open_terminal(
 
 def _first_resize(program: _Exec, columns: int, rows: int) -> None:
     # The engine answers before the program has a terminal to resize.
-    deadline = time.monotonic() + min(_RESIZE_SECONDS, CALL_SECONDS)
+    deadline = time.monotonic() + min(_RESIZE_SECONDS, LOOK_SECONDS)
     while True:
         try:
             program.resize(columns, rows)
