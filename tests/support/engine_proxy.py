@@ -86,7 +86,12 @@ class EngineProxy:
                 client.close()
                 continue
             engine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            engine.connect(self._engine)
+            try:
+                engine.connect(self._engine)
+            except OSError:  # there is none: to whoever asks it looks like one that has just gone
+                client.close()
+                engine.close()
+                continue
             with self._lock:
                 self._open |= {client, engine}
             for source, target, heard in ((client, engine, self._heard), (engine, client, lambda _: None)):
