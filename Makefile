@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up demo down test test-unit faults simulate check setup engine images lock clean fuzz
+.PHONY: help up demo down test test-unit faults simulate soak fuzz check setup engine images lock clean
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
@@ -29,6 +29,9 @@ faults: setup images ## Kill the controller, and let all else fail, at every sid
 simulate: setup ## Run the loop in a failing simulated world: SEEDS=1000, or MINUTES, or one SEED again with its trace
 	PYTHONPATH=tests:. $(PYTHON) -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(SEED),--seed $(SEED))
+
+soak: setup images ## A working fleet in which something goes wrong every half minute, for MINUTES (a day): nothing is lost, nothing grows
+	PYTHONPATH=tests:. $(PYTHON) -m soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 fuzz: setup ## Send the API what nobody would, for FUZZ_SECONDS (600)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTEST) --capture=no tests/integration/api/test_fuzz.py

@@ -1,0 +1,147 @@
+"""``make soak``: a fleet works for hours while something goes wrong every half minute; all invariants, all the time.
+
+After each fault ``verify`` must be satisfied again; from time to time it also watches the system at rest. At the end
+the memory and the open files of controller and server must not have grown. One seed is one choice of faults (their
+effects have a time of their own). Progress goes to stdout, the result as JSON to ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faults.real_world import build_images
+from faults.world.installation import CLIENT, PERSON, World, installation
+from support.host_system import make_repository
+from support.model_container import model_container
+
+from .chaos import DEATHS, FAULTS, Fleet
+from .gauges import Gauge, sample
+
+RESYNC_SECONDS = 10
+CONVERGE_SECONDS = 420.0
+"""The longest legal wait is a crash loop's delay (300 s) and what comes after it."""
+MAX_RSS_SLOPE = 1.0
+MAX_FDS_SLOPE = 2.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 1 when an invariant was violated or something grew."""
+    options = _parser().parse_args(arguments)
+    seed = options.seed if options.seed is not None else secrets.randbelow(2**32)
+    fleet_is = f"{options.instances} instances, {options.clients} with the real client"
+    print(f"seed {seed}: {fleet_is}, {options.minutes} min", flush=True)  # noqa: T201  # for the terminal
+    build_images()
+    settings = {"CCO_RESYNC_SECONDS": str(RESYNC_SECONDS), "CCO_HEARTBEAT_SECONDS": "5", "CCO_MAX_INSTANCES": "0"}
+    with model_container() as model, installation(model, settings) as place, _folder() as folder:
+        repository = make_repository(folder / "shop", owner=PERSON)
+        world = World(place, repository)
+        world.register()
+        names = [f"soak-{number}" for number in range(options.instances)]
+        chance = random.Random(seed)  # noqa: S311  # repeatable on purpose
+        fleet = Fleet(world, names, frozenset(names[: options.clients]), chance)
+        try:
+            _spawn(fleet)
+            result = _soak(fleet, options)
+        finally:
+            world.system.cco("get", "instances", check=False)
+        world.close()
+    result["seed"] = seed
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    print(json.dumps(result, indent=1))  # noqa: T201  # for the terminal
+    return 1 if result["violations"] or result["grown"] else 0
+
+
+def _spawn(fleet: Fleet) -> None:
+    for name in fleet.names:
+        image = {"image": CLIENT, "prompt": "STEP say Hello."} if name in fleet.talkers else {}
+        fleet.world.spawn(name, **image)
+    fleet.world.until_ready(*fleet.names, timeout=300)
+
+
+def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, object]:
+    began = time.monotonic()
+    end, deaths_end = began + options.minutes * 60, began + options.minutes * 20
+    gauges = {"controller": Gauge(), "ui.server": Gauge()}
+    told: Counter[str] = Counter()
+    violations: list[str] = []
+    rounds = 0
+    while (now := time.monotonic()) < end and not violations:
+        rounds += 1
+        fleet.do_work()
+        choice = (*FAULTS, *DEATHS) if now < deaths_end else FAULTS
+        fault = fleet.chance.choice(choice)
+        target = fleet.one()
+        what = fault(fleet, target) if target is not None else "nothing is up"
+        told[fault.__name__] += 1
+        try:
+            fleet.world.verify(within=CONVERGE_SECONDS, rest=rounds % 5 == 0, seconds=2.4 * RESYNC_SECONDS)
+        except AssertionError as error:
+            violations.append(f"round {rounds}, {what}: {error}")
+        for module, gauge in gauges.items():
+            gauge.samples.append(sample(fleet.world.place.processes[module].pid, time.monotonic() - began))
+        took = time.monotonic() - now
+        print(f"{(time.monotonic() - began) / 60:6.1f} min  {what}  ({took:.1f} s)", flush=True)  # noqa: T201  # for the terminal
+        _rest(min(now + options.every, end))
+    summaries = {module: gauge.summary() for module, gauge in gauges.items()}
+    return {
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "instances": options.instances,
+        "rounds": rounds,
+        "commits": fleet.work,
+        "faults": dict(sorted(told.items())),
+        "violations": violations,
+        "processes": summaries,
+        "grown": _grown(summaries),
+    }
+
+
+def _grown(summaries: dict[str, dict[str, float]]) -> list[str]:
+    """Return what grew; a short soak says nothing about growth by the hour."""
+    return [
+        f"{module}: {key} is {summary[key]}"
+        for module, summary in summaries.items()
+        for key, most in (("rss_slope_mib_per_hour", MAX_RSS_SLOPE), ("fds_slope_per_hour", MAX_FDS_SLOPE))
+        if summary.get("hours", 0) >= 0.4 and summary[key] > most
+    ]
+
+
+def _rest(until: float) -> None:
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="cco-soak-"))
+    made.chmod(0o777)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="how long (default: a day)")
+    parser.add_argument("--instances", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=3, help="so many run the real client (default 3)")
+    parser.add_argument("--every", type=float, default=30, metavar="S", help="a fault every so many seconds")
+    parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    parser.add_argument("--out", type=Path, default=Path(".cache/soak/result.json"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
