@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,7 +88,7 @@ class RepositoryReconciler:
 
     def _inspect(self, repository: Repository) -> RepositoryState:
         path = PurePosixPath(repository.spec.path)
-        if self.root is not None and not path.is_relative_to(self.root):
+        if self.root is not None and not _lies_below(path, self.root):
             message = (
                 f"spec.path {str(path)!r} is outside {str(self.root)!r}, the part of this machine the controller can "
                 f"see; set CCO_ROOT to a folder above it and run 'make up' again"
@@ -110,3 +111,9 @@ class RepositoryReconciler:
             repository.status.conditions, "Ready", answer, reason, message, generation=generation, now=self.clock()
         )
         return status.model_copy(update={"conditions": conditions, "observed_generation": generation})
+
+
+def _lies_below(path: PurePosixPath, root: Path) -> bool:
+    """Tell whether a path is inside a folder both as it is written and with its symbolic links followed."""
+    followed = Path(os.path.realpath(path))
+    return path.is_relative_to(root) and followed.is_relative_to(os.path.realpath(root))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from controller.workspace.git import Git, GitFailed
 
 ROOT = Path(__file__).parents[3]
 PRODUCT = ("controller", "api", "ui", "containers")
@@ -123,6 +126,20 @@ def test_git_is_started_in_one_place_only() -> None:
     ]
     assert places == []
     assert "gitpython.Git" in (ROOT / "controller/workspace/git.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "address", ["file://{there}", "{there}", "ext::sh -c touch% {mark}", "ssh://127.0.0.1/x", "http://127.0.0.1/x"]
+)
+def test_git_speaks_no_protocol(tmp_path: Path, address: str) -> None:
+    """Whatever a repository's configuration names, nothing is fetched and nothing is run for it."""
+    there, mark, here = tmp_path / "there", tmp_path / "mark", tmp_path / "here"
+    for folder in (there, here):
+        subprocess.run(["git", "init", "-q", "--template=", str(folder)], check=True, timeout=60)
+    git = Git(str(here / ".git"), (os.geteuid(), os.getegid()))
+    with pytest.raises(GitFailed, match="not allowed"):
+        git.run("fetch", "--end-of-options", address.format(there=there, mark=mark))
+    assert not mark.exists()
 
 
 def compose(name: str) -> dict[str, Any]:

@@ -135,3 +135,23 @@ def test_a_repository_that_is_to_go_waits_for_its_instances(world: World) -> Non
 def test_a_repository_that_is_gone_is_no_work(world: World) -> None:
     look(world)
     assert world.woken == []
+
+
+def test_a_link_does_not_lead_out_of_the_root(world: World, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (inside / "real", outside):
+        folder.mkdir(parents=True)
+    (inside / "near").symlink_to(inside / "real")
+    (inside / "far").symlink_to(outside)
+    (tmp_path / "also-root").symlink_to(inside)
+    world.register(path=str(inside / "far"))
+    for place, root, reason in (
+        (inside / "far", inside, "OutsideRoot"),
+        (inside / "near", inside, "Ready"),
+        (tmp_path / "also-root" / "real", tmp_path / "also-root", "Ready"),
+        (tmp_path / "rootless", inside, "OutsideRoot"),
+    ):
+        world.git.add_repository(str(place))
+        change(world, path=str(place))
+        look(world, root)
+        assert ready(world).reason == reason, place
