@@ -108,6 +108,8 @@ def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
     """Check everything that can be checked before the first change, and tell where the branch starts."""
     _refuse_foreign(ref, found)
     _refuse_overlap(repository, ref)
+    if found.registration is not None:  # before its branch is missed: it is checked out where the worktree is now
+        worktree.refuse_moved(ref, found.registration, wherever=True)
     config = read_config(repository)
     object_stores(repository)
     _check_objects_readable(repository, ref)
@@ -160,12 +162,7 @@ def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None
     if found.head is not None:
         return Start(known or found.head, found.head, base_branch)
     if found.base is not None:  # made in the transaction that made the branch: a person deleted it since
-        kept = found.home.get(f"heads/{ref.branch}") or found.brought or found.base
-        raise Terminal(
-            "BranchDeleted",
-            f"branch {ref.branch!r} of instance {ref.instance!r} was deleted: bring it back with "
-            f"'git branch {ref.branch} {kept}', or delete the instance",
-        )
+        raise branch_deleted(ref, found)
     if base_branch is None:
         raise Terminal(
             "DetachedHead",
@@ -175,6 +172,16 @@ def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None
     commit = _resolve_base(git, ref, base_branch)
     check_name_free(git, ref.branch)
     return Start(commit, None, base_branch)
+
+
+def branch_deleted(ref: WorkspaceRef, found: refs.InstanceRefs) -> Terminal:
+    """Return the error for a branch of ours that a person deleted, with the command that brings it back."""
+    kept = found.home.get(f"heads/{ref.branch}") or found.brought or found.base
+    return Terminal(
+        "BranchDeleted",
+        f"branch {ref.branch!r} of instance {ref.instance!r} was deleted: bring it back with "
+        f"'git branch {ref.branch} {kept}', or delete the instance",
+    )
 
 
 def _current_branch(git: Git) -> str | None:

@@ -70,6 +70,7 @@ class WorkspaceState:
         head: the branch's commit in the user's repository; ``None`` when the branch does not exist.
         ahead: commits of the branch since ``base_commit``.
         diverged: the agent's branch and the user's branch have both moved; both are kept, neither is changed.
+        branch_deleted: a person deleted the user's branch of a workspace that is ready; ``detail`` says how to undo it.
         unsaved: uncommitted files, and commits that were not brought home yet.
         snapshot: the newest snapshot's commit, if any.
     """
@@ -80,6 +81,7 @@ class WorkspaceState:
     base_commit: str | None = None
     ahead: int = 0
     diverged: bool = False
+    branch_deleted: bool = False
     unsaved: Unsaved = Unsaved.UNEXAMINED
     snapshot: str | None = None
 

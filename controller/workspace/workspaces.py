@@ -126,13 +126,15 @@ class GitWorkspaces:
         refs = read_instance_refs(place.git, names, ref.branch)
         ours = found.presence in {Presence.READY, Presence.BROKEN}
         base = refs.base or (found.record.base_commit if found.record is not None else None)
+        deleted = found.presence is Presence.READY and refs.head is None and refs.base is not None
         return WorkspaceState(
             presence=found.presence,
-            detail=found.detail,
+            detail=creation.branch_deleted(ref, refs).message if deleted else found.detail,
+            branch_deleted=deleted,
             head=refs.head,
             base_commit=base,
             ahead=count_between(place.git, base, refs.head) if base and refs.head else 0,
-            diverged=_diverged(place.git, ref, refs),
+            diverged=not deleted and _diverged(place.git, ref, refs),
             unsaved=snapshot.examine(place, ref, found.record, refs).unsaved if deep and ours else Unsaved.UNEXAMINED,
             snapshot=refs.snapshot,
         )

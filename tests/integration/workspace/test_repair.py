@@ -120,7 +120,8 @@ def test_deleted_branch_is_not_made_again_silently(world: GitWorld) -> None:
     world.collect(ref)
     world.user("update-ref", "-d", "refs/heads/web")
     state = world.workspaces.inspect(ref)
-    assert state.head is None
+    assert (state.head, state.branch_deleted) == (None, True)
+    assert f"git branch web {commit}" in state.detail
     Path(ref.worktree).rename(world.base / "gone")
     with pytest.raises(Terminal, match=commit) as caught:
         world.workspaces.create(ref)
