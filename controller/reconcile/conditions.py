@@ -111,6 +111,8 @@ def _workspace(observed: Observed, plan: Plan, mishap: Mishap | None) -> Fact:
         blocked = plan.blocked
         return Fact("WorkspaceReady", UNKNOWN, blocked.reason if blocked else "NotLookedAt")
     if workspace.presence is Presence.READY:
+        if workspace.branch_deleted:
+            return Fact("WorkspaceReady", TRUE, "BranchDeleted", workspace.detail)
         if workspace.diverged:
             message = (
                 "somebody committed to the branch while Claude did; both lines are kept, Claude's under "
@@ -214,8 +216,8 @@ def _ready_although(plan: Plan, mishap: Mishap | None, workspace: Fact) -> Fact:
     """Everything is up; name what a person may want to know all the same."""
     if mishap is not None:
         return Fact("Ready", TRUE, mishap.error.reason, mishap.error.message)
-    if workspace.reason == "Diverged":
-        return Fact("Ready", TRUE, "Diverged", workspace.message)
+    if workspace.reason in {"Diverged", "BranchDeleted"}:
+        return Fact("Ready", TRUE, workspace.reason, workspace.message)
     if plan.blocked is not None:
         return Fact("Ready", TRUE, plan.blocked.reason, plan.blocked.message)
     return Fact("Ready", TRUE, "Ready")

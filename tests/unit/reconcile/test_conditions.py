@@ -91,6 +91,11 @@ TABLE: dict[str, Row] = {
         {"WorkspaceReady": "True Diverged", "Ready": "True Diverged"},
         "refs/cco/instances",
     ),
+    "has lost its branch while Claude works: told": Row(
+        BASE.but(workspace=workspace(branch_deleted=True, detail="bring it back with 'git branch web c1'")),
+        {"WorkspaceReady": "True BranchDeleted", "Ready": "True BranchDeleted"},
+        "git branch web c1",
+    ),
     "has a repository that is not registered": Row(
         BASE.but(repository=None, workspace=None),
         {"WorkspaceReady": "Unknown RepositoryNotFound", "Ready": "False RepositoryNotFound"},
