@@ -150,7 +150,8 @@ class InstanceReconciler:
         attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
         heard = _current(self.links.heard(uid), attempt, only, self.clock())
-        status = instance.status.model_copy(update={"attempt": attempt})
+        carried_by = self.runtimes.name_of(instance) if workloads else instance.status.runtime
+        status = instance.status.model_copy(update={"attempt": attempt, "runtime": carried_by})
         instance = instance.model_copy(update={"status": status})
         instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
         repository = self._repository(instance.spec.repository)

@@ -32,3 +32,20 @@ def test_commits_come_home_although_nobody_wrote_down_where_the_workspace_is(wor
     world.agents.of(world.get().metadata.uid).refs_version = "refs-1"
     world.settle("web")
     assert world.git.branches["web"] == ["c1"]
+
+
+def test_an_instance_stays_with_the_runtime_that_carried_it_although_nobody_wrote_that_down(world: World) -> None:
+    world.register()
+    world.declare("web")
+
+    def die(verb: str, when: str) -> None:
+        if (verb, when) == ("start", "after"):
+            raise Killed
+
+    world.engine.interrupt = die
+    with pytest.raises(Killed):
+        world.settle("web")
+    assert world.get().status.runtime is None
+    world.engine.interrupt = None
+    world.settle("web")
+    assert world.get().status.runtime == "docker"
