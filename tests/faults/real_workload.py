@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from .real_world import IMAGES, PATIENCE, RealWorld
 from .recorders import EventRecorder, GitLog, Quiet, Requests, cpu_share
 from .verify import Measured, check
 from .workload import refs_of, status_without_times
+
+REST_SECONDS = 2.5
+"""Longer than the resync of a :class:`~.real_world.RealWorld`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +120,28 @@ def _at_rest(world: RealWorld, requests: Requests, log: GitLog) -> Measured:
         return Measured(cpu=cpu, writes=quiet.writes(), watched="SQL, Docker and git watched over two resyncs")
 
 
+def _comes_to_rest(world: RealWorld) -> Mapping[str, Any]:
+    """Return the picture once it stays the same for longer than a resync."""
+    found = [picture(world)]
+
+    def look() -> bool:
+        threading.Event().wait(REST_SECONDS)
+        found.append(picture(world))
+        return found[-1] == found[-2]
+
+    world.until(look, "the world comes to rest")
+    return found[-1]
+
+
 def _becomes(world: RealWorld, wanted: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the picture; with ``wanted``, once it is like that."""
+    """Return the picture once it is like ``wanted``, or, without that, once it comes to rest."""
+    if wanted is None:
+        return _comes_to_rest(world)
     found: list[Mapping[str, Any]] = []
 
     def look() -> bool:
         found.append(picture(world))
-        return wanted is None or found[-1] == wanted
+        return found[-1] == wanted
 
     try:
         world.until(look, "the world looks like the reference's")

@@ -186,7 +186,7 @@ class RealWorld:
         try:
             eventually(look, timeout=PATIENCE, what=what, pause=0.03)
         except AssertionError as error:
-            status = "" if self.gone() else self.get().status.model_dump_json(indent=1)
+            status = "" if self.gone() else self.get().status.model_dump_json()
             raise AssertionError(f"{error}\n{status}\n{self.said()[-4000:]}") from error
 
     def is_ready(self) -> bool:
