@@ -14,6 +14,7 @@ from controller.reconcile.actions import (
     CreateWorkload,
     DeliverInput,
     EnsureWorkspace,
+    RemoveWorkload,
     SnapshotWork,
     StartWorkload,
     UpdateLimits,
@@ -116,6 +117,7 @@ def test_a_snapshot_and_a_collection_are_recorded(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("attempt", "restarts"), [(0, 0), (1, 1)], ids=["the first start", "another start"])
 def test_starts_are_counted_but_for(stage: Stage, attempt: int, restarts: int) -> None:
+    stage.act(RemoveWorkload("the one that was there"))
     status = stage.act(CreateWorkload(attempt + 1, "x"), InstanceStatus(attempt=attempt))
     assert (status.attempt, status.restarts) == (attempt + 1, restarts)
 
