@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up demo down test test-unit faults simulate soak fuzz check setup engine images lock clean
+.PHONY: help up demo down test test-unit faults simulate soak bench fuzz check setup engine images lock clean
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
@@ -32,6 +32,9 @@ simulate: setup ## Run the loop in a failing simulated world: SEEDS=1000, or MIN
 
 soak: setup images ## A working fleet in which something goes wrong every half minute, for MINUTES (a day): nothing is lost, nothing grows
 	PYTHONPATH=tests:. $(PYTHON) -m soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+bench: setup images ## How fast, against bare scripts, and what it costs (25 minutes); ONLY=start,death, RESULT=FILE, QUICK=1
+	PYTHONPATH=tests:. $(PYTHON) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(RESULT)
 
 fuzz: setup ## Send the API what nobody would, for FUZZ_SECONDS (600)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTEST) --capture=no tests/integration/api/test_fuzz.py
