@@ -17,12 +17,14 @@ from controller.resources import (
     OperatingMode,
     SessionState,
     Transition,
+    find_condition,
     set_condition,
 )
+from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
 from controller.runtime.protocol import Workload, WorkloadState
 from controller.workspace.types import Presence
 
-from .actions import CollectCommits, DeliverInput, EnsureWorkspace, Plan, ResolveInput, UpdateLimits
+from .actions import Blocked, CollectCommits, DeliverInput, EnsureWorkspace, Plan, ResolveInput, UpdateLimits
 from .deadlines import follow, is_late, late_message
 from .observed import Observed, Pace
 
@@ -192,10 +194,11 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
     workspace, workload, session, agent, suspended = parts
     beside = mishap is not None and isinstance(mishap.action, _BESIDE)
     if mishap is not None and not beside:
-        status = UNKNOWN if isinstance(mishap.error, Unavailable) else FALSE
-        return Fact("Ready", status, mishap.error.reason, mishap.error.message)
+        if isinstance(mishap.error, Unavailable):
+            return Fact("Ready", UNKNOWN, mishap.error.reason, mishap.error.message)
+        return _held_back(instance, Blocked(mishap.error.reason, mishap.error.message))
     if plan.blocked is not None and not (plan.blocked.reason in _ALTHOUGH_UP and workload.status is TRUE):
-        return Fact("Ready", FALSE, plan.blocked.reason, plan.blocked.message)
+        return _held_back(instance, plan.blocked)
     if instance.metadata.deletion_requested_at is not None:
         return Fact("Ready", FALSE, "Deleting")
     if instance.spec.operating_mode is not OperatingMode.RUNNING:
@@ -210,6 +213,20 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
         if part.status is not TRUE:
             return Fact("Ready", FALSE, reason, part.message)
     return _ready_although(plan, mishap, workspace)
+
+
+def _held_back(instance: Instance, blocked: Blocked) -> Fact:
+    """Say what holds the instance back: the last failure of the same spec, where it only waits for its next turn."""
+    before = find_condition(instance.status.conditions, "Ready")
+    if (
+        blocked.reason == "StartQueued"
+        and before is not None
+        and before.status is FALSE
+        and before.observed_generation == instance.metadata.generation
+        and before.reason not in TRANSITIONAL_REASONS | STOPPED_REASONS | {"DeadlineExceeded"}
+    ):
+        return Fact("Ready", FALSE, before.reason, before.message)
+    return Fact("Ready", FALSE, blocked.reason, blocked.message)
 
 
 def _ready_although(plan: Plan, mishap: Mishap | None, workspace: Fact) -> Fact:

@@ -147,8 +147,9 @@ class InstanceReconciler:
         uid = instance.metadata.uid
         self.links.open(instance.metadata.name, uid)
         workloads = self.runtimes.of(instance).inspect(uid)
-        attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
+        # What claimed to be a later attempt, and is gone, must not make the one that runs an older one for ever.
+        attempt = max([instance.status.attempt, *(each.attempt for each in workloads)]) if only is None else only.attempt
         heard = _current(self.links.heard(uid), attempt, only, self.clock())
         carried_by = self.runtimes.name_of(instance) if workloads else instance.status.runtime
         status = instance.status.model_copy(update={"attempt": attempt, "runtime": carried_by})

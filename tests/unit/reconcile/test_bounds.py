@@ -93,6 +93,24 @@ def test_a_turn_that_was_taken_since_the_plan_was_made_is_waited_for(
     assert running(world, "web")
 
 
+def test_what_failed_and_waits_for_its_next_turn_is_told_as_failed(world: World) -> None:
+    world.new_process(start_turns=1)
+    world.register()
+    world.declare("web", image="nowhere:1")
+    world.settle("web")
+    assert ready(world) == ("False", "ImageNotFound")
+    world.turns.take("other")
+    world.settle("web")
+    assert ready(world) == ("False", "ImageNotFound")
+    world.change("web", image="there:1")
+    world.engine.images["there:1"] = "sha256:" + "3" * 64
+    world.settle("web")
+    assert ready(world) == ("False", "StartQueued"), "another spec has not failed yet"
+    world.turns.end("other")
+    world.settle("web")
+    assert ready(world) == ("True", "Ready")
+
+
 def test_a_turn_ends_with_its_time_and_with_its_instance() -> None:
     now = [0.0]
     woken: list[str] = []
