@@ -29,8 +29,8 @@ _STATES = {
 _KILLED = 137
 
 
-def workload(container: Json) -> Workload:
-    """Return what a container's full description says."""
+def workload(container: Json, network: str) -> Workload:
+    """Return what a container's full description says; ``network`` is the one that it has to be on."""
     labels, state, host = container["Config"]["Labels"], container["State"], container["HostConfig"]
     ended = _STATES[state["Status"]] is WorkloadState.EXITED
     return Workload(
@@ -50,7 +50,15 @@ def workload(container: Json) -> Workload:
         started_at=_instant(state["StartedAt"]),
         finished_at=_instant(state["FinishedAt"]) if ended else None,
         error=state["Error"] or None,
+        notice=_notice(container, network),
     )
+
+
+def _notice(container: Json, network: str) -> str | None:
+    if container["State"]["Status"] != "running" or network in container["NetworkSettings"]["Networks"]:
+        return None
+    name = container["Name"].removeprefix("/")
+    return f"it was taken off the network {network!r} and reaches nobody: 'docker network connect {network} {name}'"
 
 
 def limits_of(host_config: Json) -> Limits:

@@ -37,6 +37,7 @@ from .events import watch_events
 from .network import ensure_network
 from .observe import attempt_of, limits_of, workload
 from .refusals import explain_create, explain_limits, explain_start, explain_update
+from .starting import Unstartable, start_container
 from .streams import DETACH_KEYS, not_running, open_terminal, run_command
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class DockerRuntime:
                 if refused.status != _GONE:  # removed since the list
                     raise
             else:
-                yield workload(container)
+                yield workload(container, self._network)
 
     def image_id(self, image: str) -> str | None:
         """Return the identifier of a local image; a name that is no image name is not there either."""
@@ -227,27 +228,16 @@ class DockerRuntime:
         if not self._start_turns.acquire(timeout=_START_TURN_SECONDS):
             raise Retryable("TooManyStarts", "other containers have been starting for a minute: it is tried again")
         try:
-            self._start(container["Id"])
+            start_container(self._engine, container, self._network)
+        except Unstartable as stuck:
+            self._remove(container["Id"])
+            raise _not_found(uid, attempt) from stuck
         except Refused as refused:
             if refused.status == _GONE or "marked for removal" in refused.text:
                 raise _not_found(uid, attempt) from refused
             raise explain_start(refused) from refused.__cause__
         finally:
             self._start_turns.release()
-
-    def _start(self, container: str) -> None:
-        try:
-            with self._engine.call("start the container", act=True) as client:
-                client.start(container)
-        except Refused as refused:
-            if refused.status != _GONE or "network" not in refused.text:
-                raise
-            # The network was removed by hand and made again. A container that ran on the old one remembers it by its
-            # identifier, and has to be moved to the new one of the same name.
-            with self._engine.call("connect the container to its network", act=True) as client:
-                client.disconnect_container_from_network(container, self._network, force=True)
-                client.connect_container_to_network(container, self._network)
-                client.start(container)
 
     def stop(self, uid: str, *, grace: float) -> None:
         """Stop the uid's containers; each gets SIGTERM, and SIGKILL after ``grace`` seconds, rounded up.

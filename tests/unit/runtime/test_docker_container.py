@@ -95,6 +95,7 @@ def described(status: str, **state: Any) -> dict[str, Any]:  # noqa: ANN401  # f
         "Image": "sha256:2",
         "Config": {"Labels": body()["Labels"]},
         "HostConfig": limits_body(SPEC.limits),
+        "NetworkSettings": {"Networks": {"net": {}}},
         "State": {
             "Status": status,
             "ExitCode": 0,
@@ -108,7 +109,7 @@ def described(status: str, **state: Any) -> dict[str, Any]:  # noqa: ANN401  # f
 
 
 def test_a_running_container_has_no_exit() -> None:
-    seen = workload(described("running", OOMKilled=True))
+    seen = workload(described("running", OOMKilled=True), "net")
     assert (seen.state, seen.exit_code, seen.finished_at, seen.oom_killed) == (WorkloadState.RUNNING, None, None, False)
     assert seen.started_at == datetime(2026, 11, 20, 5, 39, 13, 356389, tzinfo=UTC)
     assert (seen.name, seen.instance, seen.uid, seen.attempt) == ("cco-web-3", "web", UID, 3)
@@ -117,20 +118,20 @@ def test_a_running_container_has_no_exit() -> None:
 
 @pytest.mark.parametrize(("code", "flag", "oom"), [(137, True, True), (137, False, False), (143, True, False)])
 def test_want_of_memory_needs_flag_and_exit_code(code: int, flag: bool, oom: bool) -> None:  # noqa: FBT001  # cases
-    seen = workload(described("exited", ExitCode=code, OOMKilled=flag, FinishedAt="2026-11-20T05:40:00Z"))
+    seen = workload(described("exited", ExitCode=code, OOMKilled=flag, FinishedAt="2026-11-20T05:40:00Z"), "net")
     assert (seen.exit_code, seen.oom_killed) == (code, oom)
     assert seen.finished_at == datetime(2026, 11, 20, 5, 40, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("status", ["removing", "dead"])
 def test_a_removal_under_way_runs_nothing(status: str) -> None:
-    assert workload(described(status)).state is WorkloadState.EXITED
+    assert workload(described(status), "net").state is WorkloadState.EXITED
 
 
 def test_a_label_that_is_no_number_is_no_attempt() -> None:
     container = described("created")
     container["Config"]["Labels"]["cc-orchestrator.attempt"] = "-1"
-    assert workload(container).attempt == 0
+    assert workload(container, "net").attempt == 0
 
 
 def test_refused_limits_name_field_value_and_way_out() -> None:
@@ -174,3 +175,13 @@ def test_anything_else_is_told_in_the_engines_words() -> None:
     assert isinstance(error, Terminal)
     assert error.reason == "InvalidWorkload"
     assert error.message == "the Docker engine refuses to create the container 'cco-web-3': invalid hostname"
+
+
+@pytest.mark.parametrize(
+    ("status", "networks", "told"), [("running", {}, True), ("running", {"net": {}}, False), ("exited", {}, False)]
+)
+def test_one_that_reaches_nobody_says_so(status: str, networks: dict[str, Any], told: bool) -> None:  # noqa: FBT001  # cases
+    container = {**described(status), "NetworkSettings": {"Networks": networks}}
+    notice = workload(container, "net").notice
+    assert (notice is not None) == told
+    assert notice is None or "docker network connect net cco-web-3" in notice
