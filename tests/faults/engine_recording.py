@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,6 +36,7 @@ class EngineRecording:
     def __init__(self, engine: OwnEngine) -> None:
         self._engine = engine
         self._lives: list[_Life] = []
+        self._began = datetime.now(UTC)
         self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._follow, name="engine-recording", daemon=True)
@@ -55,7 +56,7 @@ class EngineRecording:
     def _follow(self) -> None:
         seen: set[tuple[int, str, str]] = set()
         while not self._ended.wait(_PAUSE_SECONDS):
-            began = self._engine.began
+            began = max(self._engine.began, self._began)
             try:
                 life = _Life(self._running_before(began))
             except (AssertionError, subprocess.TimeoutExpired):

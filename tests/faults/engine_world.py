@@ -134,6 +134,11 @@ class EngineWorld:
         assert instance.status.observed_generation == instance.metadata.generation, f"{name}: an older generation"
         return found
 
+    def message(self, name: str, type_: str) -> str:
+        """Return the message of one condition."""
+        found = find_condition(self.get(name).status.conditions, type_)
+        return found.message if found is not None else ""
+
     def until(self, look: Callable[[], Any], what: str, *, timeout: float = PATIENCE) -> Any:  # noqa: ANN401  # as the look
         """Wait until it is true; tells what the controller said when that does not come."""
         try:
@@ -220,6 +225,11 @@ class EngineWorld:
         """Return which container each has: what a deletion would change."""
         found = {name: self.get(name).status for name in names}
         return {name: (it.attempt, it.workload.id) for name, it in found.items() if it.workload is not None}
+
+    def image_id(self, name: str) -> str | None:
+        """Return which image an instance is said to run."""
+        workload = self.get(name).status.workload
+        return workload.image_id if workload is not None else None
 
     def restarts(self, *names: str) -> dict[str, int]:
         """Return how often each was started again."""

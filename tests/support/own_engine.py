@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -263,6 +263,16 @@ class OwnEngine:
     def rename(self, container: str, name: str) -> None:
         """Give a container another name: an event that changes nothing."""
         self.client.rename(container, name)
+
+    def create_like(self, container: str, name: str, labels: Mapping[str, str]) -> str:
+        """Create a container just like another one but for its name and some labels; returns its identifier."""
+        old = json.loads(self.docker("inspect", container))[0]
+        config = {**old["Config"], "Labels": {**old["Config"]["Labels"], **labels}}
+        body = {**config, "HostConfig": old["HostConfig"]}
+        url = f"{self.client.base_url}/v{_API_VERSION}/containers/create"
+        answer = self.client.post(url, json=body, params={"name": name}, timeout=_TRY_SECONDS)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["Id"])
 
     def load(self, *images: str) -> None:
         """Copy images over from the machine's engine (5 s for the instances' image, 600 MB)."""
