@@ -26,6 +26,7 @@ from .auth import Auth
 from .controller_link import ControllerLink
 from .gate import METHODS, Gate
 from .hub import Hub
+from .kept import KeptAnswers
 from .rate import RateLimit
 from .reference import reference_page
 from .routes import doctor, documented, instance_parts, instances, orphans, repositories, snapshots, system
@@ -91,6 +92,7 @@ def create_app(
     for path, others in (("/login", METHODS - {"GET", "HEAD", "POST"}), ("/logout", METHODS - {"POST"})):
         app.add_api_route(path, _nothing_here, methods=sorted(others), response_model=None, include_in_schema=False)
     documented.install(app, auth.cookie_name)
+    app.add_middleware(KeptAnswers, store=store)
     app.add_middleware(
         Gate,
         auth=auth,

@@ -78,7 +78,7 @@ class Database:
         if active is not None:
             yield active
             return
-        self._check_identity()
+        self.check_identity()
         with translated(self.path), self._engine.connect() as connection:
             yield connection
 
@@ -97,7 +97,7 @@ class Database:
         if active is not None:
             yield active
             return
-        self._check_identity()
+        self.check_identity()
         try:
             self._line.enter(BUSY_SECONDS)
         except TimeoutError:
@@ -155,7 +155,12 @@ class Database:
         self._engine.dispose()
         self.high_water.close()
 
-    def _check_identity(self) -> None:
+    def check_identity(self) -> None:
+        """Make sure that the file is still the one that was opened.
+
+        Raises:
+            Terminal: ``DatabaseReplaced``.
+        """
         if _identity(self.path) != self._identity:
             error = Terminal(
                 "DatabaseReplaced",
@@ -185,6 +190,14 @@ class Signal:
     def token(self) -> int:
         """Changes with every commit; take it before looking, then :meth:`wait` for it to change."""
         return self._token
+
+    def look(self) -> int | None:
+        """Return a number that is another one after each commit of anybody; ``None`` when that cannot be told."""
+        with self._condition:
+            if self.closed:
+                return None
+            self._poll()
+            return None if self._data_version < 0 else self._token
 
     def moved_here(self) -> None:
         """Wake the waiters of this process."""
