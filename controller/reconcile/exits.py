@@ -8,7 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from controller.agents import Heard
-from controller.resources import Instance, InstanceStatus, LastExit, OperatingMode, RestartPolicy, SessionState
+from controller.resources import (
+    Instance,
+    InstanceStatus,
+    LastExit,
+    OperatingMode,
+    RestartPolicy,
+    RunMark,
+    SessionState,
+)
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import Workload, WorkloadState
 
@@ -79,6 +87,9 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     if workload.state is not WorkloadState.EXITED:
         return _forgive(status, workload, now)
     last = describe_exit(workload, heard)
+    if status.ending == run_mark(workload):
+        update = {"asked": True, "reason": "Stopped", "message": "it was stopped on purpose"}
+        last = last.model_copy(update=update)
     known = status.last_exit
     if known is not None and (known.workload_id, known.finished_at) == (last.workload_id, last.finished_at):
         return status
@@ -100,14 +111,22 @@ def _release(instance: Instance) -> InstanceStatus:
     return status
 
 
+def run_mark(workload: Workload) -> RunMark:
+    """Return what tells this run of a workload from every other one."""
+    return RunMark(workload_id=workload.id, started_at=workload.started_at)
+
+
 def is_final(instance: Instance, last: LastExit) -> bool:
-    """Tell whether the restart policy lets an ended session rest."""
+    """Tell whether the restart policy lets an ended session rest; what was ended on purpose goes on."""
+    if last.asked:
+        return False
     policy = instance.spec.restart_policy
     return policy is RestartPolicy.NEVER or (policy is RestartPolicy.ON_FAILURE and last.exit_code == 0)
 
 
 def _is_failure(instance: Instance, last: LastExit) -> bool:
-    return instance.spec.operating_mode is OperatingMode.RUNNING and not is_final(instance, last)
+    wanted = instance.spec.operating_mode is OperatingMode.RUNNING
+    return wanted and not last.asked and not is_final(instance, last)
 
 
 def _forgive(status: InstanceStatus, workload: Workload, now: datetime) -> InstanceStatus:

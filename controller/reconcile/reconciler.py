@@ -34,12 +34,12 @@ from controller.runtime.protocol import Workload
 from controller.settings import Settings
 from controller.workspace.types import Presence, Workspaces, WorkspaceState
 
-from .actions import Plan, Release
+from .actions import ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
 from .brake import FleetBrake
 from .conditions import Mishap, compute_conditions, running
 from .deadlines import time_left
 from .execute import EventSink, Executor, InputSink, Rows
-from .exits import account
+from .exits import account, run_mark
 from .loop import Request, Result
 from .observed import DiskVerdict, Observed, Pace, Wanted, work_out
 from .pacing import StartTurns
@@ -49,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 _QUIET = (TRANSITIONAL_REASONS | STOPPED_REASONS | {"Deleting"}) - {"BackingOff"}
 """Reasons on the way somewhere; the acts that lead there have events of their own."""
+
+
+_ENDS = (StopWorkload, ParkWorkload, RestartWorkload)
 
 
 class Instances(Rows, Protocol):
@@ -113,7 +116,7 @@ class InstanceReconciler:
             self._report(instance, instance.status, None, Plan(), Mishap(error, None))
             raise
         decision = plan(instance, observed, wanted, self.pace, now=self.clock())
-        status, mishap = self._act(instance, decision, wanted)
+        status, mishap = self._act(instance, observed, decision, wanted)
         if mishap is None and any(isinstance(action, Release) for action in decision.actions):
             return Result()
         if decision.actions:
@@ -147,9 +150,8 @@ class InstanceReconciler:
         uid = instance.metadata.uid
         self.links.open(instance.metadata.name, uid)
         workloads = self.runtimes.of(instance).inspect(uid)
+        attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
-        # What claimed to be a later attempt, and is gone, must not make the one that runs an older one for ever.
-        attempt = max([instance.status.attempt, *(each.attempt for each in workloads)]) if only is None else only.attempt
         heard = _current(self.links.heard(uid), attempt, only, self.clock())
         carried_by = self.runtimes.name_of(instance) if workloads else instance.status.runtime
         status = instance.status.model_copy(update={"attempt": attempt, "runtime": carried_by})
@@ -182,11 +184,15 @@ class InstanceReconciler:
         except NotFound:
             return None
 
-    def _act(self, instance: Instance, decision: Plan, wanted: Wanted | None) -> tuple[InstanceStatus, Mishap | None]:
+    def _act(
+        self, instance: Instance, observed: Observed, decision: Plan, wanted: Wanted | None
+    ) -> tuple[InstanceStatus, Mishap | None]:
         """Carry out the plan until it is done or something is in the way."""
         status = instance.status
         for action in decision.actions:
             try:
+                if isinstance(action, _ENDS):
+                    status = self._note_end(instance, status, observed)
                 status = self.executor.execute(action, instance, status, wanted, self.clock())
             except CcoError as error:
                 if not _is_known(instance, error):
@@ -194,6 +200,15 @@ class InstanceReconciler:
                     self.events.record(Kind.INSTANCE, meta.name, meta.uid, warning, error.reason, error.message)
                 return status, Mishap(error, action)
         return status, None
+
+    def _note_end(self, instance: Instance, status: InstanceStatus, observed: Observed) -> InstanceStatus:
+        """Write down which run is about to be ended, before it is: whoever finds it ended must know why."""
+        alive = running(observed)
+        if alive is None or status.ending == run_mark(alive):
+            return status
+        status = status.model_copy(update={"ending": run_mark(alive)})
+        self.instances.update_status(instance.metadata.uid, status)
+        return status
 
     def _look_again(
         self, instance: Instance, status: InstanceStatus, before: Observed, decision: Plan

@@ -61,19 +61,24 @@ class RepositoryReconciler:
             self.repositories.purge(repository.metadata.uid)
             return Result()
         self.manifests.remember(repository)
-        status = self._look(repository)
+        status, error = self._look(repository)
         if self.repositories.update_status(repository.metadata.uid, status) and status != repository.status:
             for instance in users:
                 self.on_change(instance.metadata.name)
+        if error is not None:
+            raise error
         return Result()
 
-    def _look(self, repository: Repository) -> RepositoryStatus:
+    def _look(self, repository: Repository) -> tuple[RepositoryStatus, Retryable | None]:
+        """Return what is known now, and what kept the look from knowing."""
         try:
             state = self._inspect(repository)
         except Terminal as error:
-            return self._verdict(repository, repository.status, ConditionStatus.FALSE, error.reason, error.message)
+            known = repository.status
+            return self._verdict(repository, known, ConditionStatus.FALSE, error.reason, error.message), None
         except Retryable as error:
-            return self._verdict(repository, repository.status, ConditionStatus.UNKNOWN, error.reason, error.message)
+            known = repository.status
+            return self._verdict(repository, known, ConditionStatus.UNKNOWN, error.reason, error.message), error
         status = repository.status.model_copy(
             update={
                 "git_dir": state.git_dir,
@@ -84,7 +89,7 @@ class RepositoryReconciler:
                 "warnings": state.warnings,
             }
         )
-        return self._verdict(repository, status, ConditionStatus.TRUE, "Ready", "")
+        return self._verdict(repository, status, ConditionStatus.TRUE, "Ready", ""), None
 
     def _inspect(self, repository: Repository) -> RepositoryState:
         path = PurePosixPath(repository.spec.path)

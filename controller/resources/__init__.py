@@ -25,6 +25,7 @@ from .metadata import Kind, ManifestMetadata, Metadata
 from .observed import (
     LastExit,
     Parking,
+    RunMark,
     SessionState,
     SessionStatus,
     Transition,
@@ -60,6 +61,7 @@ __all__ = [
     "RepositoryStatus",
     "Resources",
     "RestartPolicy",
+    "RunMark",
     "SessionState",
     "SessionStatus",
     "Transition",

@@ -15,6 +15,7 @@ from .observed import (
     FailureRecord,
     LastExit,
     Parking,
+    RunMark,
     SessionState,
     SessionStatus,
     Transition,
@@ -250,6 +251,7 @@ class InstanceStatus(Model):
         runtime: what runs it; fixed with the first workload.
         parked: why it rests although its spec wants it to run; ``None`` otherwise.
         transition: the step it is at, on the way; ``None`` when it is at rest.
+        ending: the run the controller is about to end, noted before it does; tells that end from a failure.
         oom_kills: processes of the current run that the kernel killed for want of memory and that an event told of.
     """
 
@@ -262,6 +264,7 @@ class InstanceStatus(Model):
     runtime: str | None = None
     parked: Parking | None = None
     transition: Transition | None = None
+    ending: RunMark | None = None
     oom_kills: int = 0
     workload: WorkloadStatus | None = None
     workspace: WorkspaceStatus | None = None

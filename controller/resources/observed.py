@@ -91,14 +91,26 @@ class WorkspaceStatus(Model):
     snapshot: str | None = None
 
 
+class RunMark(Model):
+    """One run of one workload; a restart of the same workload is another run."""
+
+    workload_id: str
+    started_at: Timestamp | None = None
+
+
 class LastExit(Model):
-    """How the workload ended last; one exit is accounted once, recognised by workload and time."""
+    """How the workload ended last; one exit is accounted once, recognised by workload and time.
+
+    Attributes:
+        asked: the controller ended it; that is neither a failure nor the end of the session's work.
+    """
 
     workload_id: str
     finished_at: Timestamp
     exit_code: int | None = None
     reason: str = "Exited"
     message: str = ""
+    asked: bool = False
 
 
 class Transition(Model):

@@ -180,6 +180,7 @@ def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Sto
     until(lambda: "start late" in second.changes, "the new one's work")
     declare(store, "later")
     until(lambda: "start later" in second.changes, "more work")
+    third.send(signal.SIGSTOP)  # it would follow the second one, and changes nothing so far
     second.send(signal.SIGSTOP)  # from now on, whatever changes was changed by the one that wakes
     revision, files, claim = store.revision(), world(folder), store.integrity().claim
 
@@ -195,6 +196,7 @@ def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Sto
     assert claim.holder is not None
     assert claim.holder.startswith(f"{second.process.pid} on")
 
+    third.send(signal.SIGCONT)
     second.send(signal.SIGCONT)
     assert not third.said("controller started") or second.ends() == 1, "never two"
 

@@ -74,7 +74,8 @@ def test_what_is_gone_is_said_and_what_was_known_stays(world: World) -> None:
 def test_a_failed_look_is_unknown_and_no_absence(world: World, error: Retryable) -> None:
     world.register()
     world.git.fail_next("inspect_repository", error)
-    look(world)
+    with pytest.raises(type(error), match=error.message):  # the loop tries again, with its backoff
+        look(world)
     assert (ready(world).status.value, ready(world).reason) == ("Unknown", error.reason)
     look(world)
     assert ready(world).status.value == "True"
