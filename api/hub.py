@@ -231,7 +231,8 @@ def _frame(change: Change | EventChange, *, ends_revision: bool) -> Frame:
         body = event.model_dump_json()
     else:
         kind, type_, name = change.kind.value, change.type, change.name
-        shown = view(change.object) if isinstance(change.object, Instance) else change.object
+        found = change.object
+        shown = view(found) if isinstance(found, Instance) else found
         body = shown.model_dump_json()
     data = f'{{"type":"{type_}","kind":"{kind}","name":"{name}","resource_version":{revision},"object":{body}}}'
     identity = f"id: {revision}\n" if ends_revision else ""

@@ -6,8 +6,9 @@ query; only deleted objects need a row of their own (a tombstone), and only thos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, select
@@ -34,17 +35,26 @@ class Change:
     Attributes:
         type: ``ADDED`` when the object was made after the revision asked for; treat ``MODIFIED`` of an object
             you do not know as added, and ``DELETED`` of one as nothing.
-        object: as it is now; of a deleted object its last form.
         desired: the user's half changed after the revision asked for: spec, labels, a wish to delete or a new
             input. ``False`` = only what the controller wrote itself.
+        decode: returns ``object``; most of a change's cost, which the loop, that only wants names, need not pay.
     """
 
     resource_version: int
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     kind: Kind
     name: str
-    object: Instance | Repository
-    desired: bool = True
+    desired: bool
+    decode: Callable[[], Instance | Repository] = field(repr=False)
+
+    @property
+    def object(self) -> Instance | Repository:
+        """The object as it was when the change was read; of a deleted object its last form. Made at every call.
+
+        Raises:
+            Terminal: ``InvalidRecord``.
+        """
+        return self.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +125,8 @@ def _live(connection: Connection, store: AnyStore, span: Span, limit: int | None
             type="ADDED" if row.created_version > span.after else "MODIFIED",
             kind=store.kind,
             name=row.name,
-            object=store.decode(row),
             desired=row.desired_version > span.after,
+            decode=partial(store.decode, row),
         )
         for row in rows
     ]
@@ -127,4 +137,14 @@ def _deleted(connection: Connection, store: AnyStore, span: Span, limit: int | N
     version = table.c.resource_version
     query = select(table).where(table.c.kind == store.kind.value, span.covers(version)).order_by(version)
     rows = connection.execute(query.limit(None if limit is None else limit + 1))
-    return [Change(row.resource_version, "DELETED", store.kind, row.name, store.parse(row.object)) for row in rows]
+    return [
+        Change(
+            resource_version=row.resource_version,
+            type="DELETED",
+            kind=store.kind,
+            name=row.name,
+            desired=True,
+            decode=partial(store.parse, row.object),
+        )
+        for row in rows
+    ]

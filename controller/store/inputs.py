@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from controller.errors import NotFound
 from controller.resources import Input, InputState
@@ -18,6 +18,14 @@ from .revision import bump
 
 _TABLE = schema.inputs
 _FINAL = frozenset({InputState.ACCEPTED, InputState.REJECTED})
+_PENDING = (  # made once: every pass asks, and making it costs as much as asking
+    select(_TABLE)
+    .where(
+        _TABLE.c.uid == bindparam("object_uid"),
+        _TABLE.c.state.in_([InputState.PENDING.value, InputState.DELIVERED.value]),
+    )
+    .order_by(_TABLE.c.id)
+)
 
 
 class InputStore:
@@ -84,10 +92,8 @@ class InputStore:
 
     def pending(self, uid: str) -> builtins.list[Input]:
         """Return what is not final yet, oldest first: ``Pending`` and ``Delivered`` without an acknowledgement."""
-        states = [InputState.PENDING.value, InputState.DELIVERED.value]
-        query = select(_TABLE).where(_TABLE.c.uid == uid, _TABLE.c.state.in_(states)).order_by(_TABLE.c.id)
         with self._database.read() as connection:
-            return [_to_input(row) for row in connection.execute(query)]
+            return [_to_input(row) for row in connection.execute(_PENDING, {"object_uid": uid})]
 
     def set_state(self, id: str, state: InputState, reason: str | None = None) -> bool:  # noqa: A002 - the field's name
         """Move an input on; ``False`` when it is gone, final already, or in that state with that reason."""
