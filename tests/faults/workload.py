@@ -206,13 +206,7 @@ def _inputs(world: CrashWorld) -> Iterable[Any]:
 
 
 def status_without_times(value: Any) -> Any:  # noqa: ANN401  # JSON
-    """Return a status without what two good runs do not share.
-
-    One failure is as good as none: an end that we brought about, and that the controller did not live to write down,
-    is counted as one by the next. It delays nothing (``exits.delay_after``), and no crash adds more than one.
-    """
-    if isinstance(value, Mapping) and set(value) >= {"count", "retry_at"}:
-        return "none, or one" if value["count"] <= 1 else value
+    """Return a status without what two good runs do not share."""
     if isinstance(value, Mapping):
         return {
             key: status_without_times(each) for key, each in value.items() if key not in UNTOLD and not _is_commit(each)
