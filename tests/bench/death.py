@@ -63,6 +63,8 @@ class Observer:
     def kill(self, container: str) -> float:
         """End the container's first process; returns when (monotonic seconds)."""
         pid = int(self.client.inspect_container(container)["State"]["Pid"])
+        if pid <= 0:  # 0 would be we ourselves
+            raise RuntimeError(f"container {container[:12]} does not run")
         at = time.monotonic()
         try:
             os.kill(pid, signal.SIGKILL)

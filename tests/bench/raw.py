@@ -168,9 +168,9 @@ class Raw:
             link.settimeout(PATIENCE)
             link.sendall(b'{"type":"credentials","values":{"ANTHROPIC_API_KEY":"sk-ant-bench"}}\n')
             with link.makefile("rb") as lines:
-                for line in lines:
-                    if json.loads(line)["session"]["state"] == "idle":
-                        break
+                up = any(json.loads(line)["session"]["state"] == "idle" for line in lines)
+            if not up:
+                raise RuntimeError(f"the agent of {name} ended before its session was up")
             self._links.take(name, link)
 
         return wait

@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,7 @@ class Run:
     def __enter__(self) -> Self:
         self._stack.enter_context(_alone(self.options.memory / f"{PREFIX}.lock"))
         for old in self.options.memory.glob(f"{PREFIX}-*"):
+            _end_processes_of(old)
             shutil.rmtree(old, ignore_errors=True)
         try:
             self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-", dir=self.options.memory))
@@ -210,6 +212,15 @@ def raw_arm(arguments: dict[str, str]) -> Iterator[RawArm]:
         finally:
             with contextlib.suppress(OSError):
                 stop_process(process)  # type: ignore[arg-type]  # of text instead of bytes, which is nothing to it
+
+
+def _end_processes_of(directory: Path) -> None:
+    """End controllers and servers that a run left behind that was killed itself."""
+    wanted = f"CCO_STATE_DIR={directory}/".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted in environ.read_bytes():
+                os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
 @contextmanager
