@@ -83,8 +83,11 @@ class World:
 
     def new_process(self, start_turns: int = 64) -> None:
         """Forget what a controller keeps in memory only."""
-        self.turns = StartTurns(start_turns, self.woken.append, clock=lambda: self.now.timestamp())
+        self.turns = StartTurns(start_turns, self.woken.append, clock=self._seconds)
         self.brake = FleetBrake()
+
+    def _seconds(self) -> float:
+        return self.now.timestamp()
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
