@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, Select, Table, bindparam, select
 
 from controller.errors import StoreError
 from controller.resources import Event, Instance, Kind, Repository
@@ -70,11 +70,26 @@ class Span:
     """Which revisions are asked for: beyond ``after``, and up to ``until`` where it is given."""
 
     after: int
-    until: int | None = None
+    until: int = 2**63 - 1
 
-    def covers(self, version: ColumnElement[int]) -> ColumnElement[bool]:
-        """Return the condition."""
-        return version > self.after if self.until is None else version.between(self.after + 1, self.until)
+    def parameters(self, limit: int | None) -> dict[str, int]:
+        """Return what the prepared questions want to know."""
+        known = {"beyond": self.after, "until": self.until}
+        return known if limit is None else {**known, "at_most": limit + 1}
+
+
+@cache
+def _question(table: Table, *, limited: bool) -> Select[Any]:
+    """Return the query for what changed in a table; made once, because making it costs more than asking it."""
+    version = table.c.resource_version
+    query = select(table).where(version > bindparam("beyond"), version <= bindparam("until")).order_by(version)
+    return query.limit(bindparam("at_most")) if limited else query
+
+
+@cache
+def _question_of_deleted(kind: str, *, limited: bool) -> Select[Any]:
+    table = schema.tombstones
+    return _question(table, limited=limited).where(table.c.kind == kind)
 
 
 def read_changes(
@@ -116,9 +131,8 @@ def _read(connection: Connection, stores: Sequence[AnyStore], span: Span, limit:
 
 
 def _live(connection: Connection, store: AnyStore, span: Span, limit: int | None) -> list[Change]:
-    version = store.table.c.resource_version
-    query = store.table.select().where(span.covers(version)).order_by(version)
-    rows = connection.execute(query.limit(None if limit is None else limit + 1))
+    query = _question(store.table, limited=limit is not None)
+    rows = connection.execute(query, span.parameters(limit))
     return [
         Change(
             resource_version=row.resource_version,
@@ -133,10 +147,8 @@ def _live(connection: Connection, store: AnyStore, span: Span, limit: int | None
 
 
 def _deleted(connection: Connection, store: AnyStore, span: Span, limit: int | None) -> list[Change]:
-    table = schema.tombstones
-    version = table.c.resource_version
-    query = select(table).where(table.c.kind == store.kind.value, span.covers(version)).order_by(version)
-    rows = connection.execute(query.limit(None if limit is None else limit + 1))
+    query = _question_of_deleted(store.kind.value, limited=limit is not None)
+    rows = connection.execute(query, span.parameters(limit))
     return [
         Change(
             resource_version=row.resource_version,

@@ -25,7 +25,7 @@ from .fence import Fence
 from .high_water import HighWater
 from .installation import create_private
 from .line import Line
-from .revision import bumped, forget_bump
+from .revision import Revisions, bumped, forget_bump
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another one before it gives up with ``DatabaseLocked``."""
@@ -34,6 +34,7 @@ POLL_SECONDS = 0.02
 """How often a waiter looks whether another process wrote."""
 
 _BEGIN = "cco_begin"
+_REVISIONS = "SELECT revision, object_revision, compacted FROM installation"
 
 
 def _text(value: str) -> str:
@@ -181,6 +182,7 @@ class Signal:
     def __init__(self, path: Path) -> None:
         self._condition = threading.Condition()
         self._token = 0
+        self._path = path
         self.closed = False
         with translated(path):
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.1)
@@ -198,6 +200,17 @@ class Signal:
                 return None
             self._poll()
             return None if self._data_version < 0 else self._token
+
+    def revisions(self) -> Revisions | None:
+        """Return the counter as it is now, at a tenth of SQLAlchemy's cost: waiters ask at each commit.
+
+        ``None`` after close.
+
+        Raises:
+            Retryable, Terminal: see :func:`explain`.
+        """
+        with self._condition, translated(self._path):
+            return None if self.closed else Revisions(*self._connection.execute(_REVISIONS).fetchone())
 
     def moved_here(self) -> None:
         """Wake the waiters of this process."""

@@ -23,7 +23,7 @@ from .instances import InstanceStore
 from .integrity import Integrity, examine
 from .migrate import open_database
 from .repositories import RepositoryStore
-from .revision import look
+from .revision import Revisions, look
 
 
 class Store:
@@ -153,8 +153,7 @@ class Store:
         deadline = time.monotonic() + timeout
         while True:
             token = self._database.signal.token
-            with self._database.read() as connection:
-                known = look(connection)
+            known = self._revisions()
             newest = known.current if events else known.objects
             if newest > after:
                 return newest
@@ -162,6 +161,14 @@ class Store:
                 return known.current
             if not self._database.signal.wait(token, deadline):
                 return after
+
+    def _revisions(self) -> Revisions:
+        self._database.check_identity()
+        known = self._database.signal.revisions()
+        if known is not None:
+            return known
+        with self._database.read() as connection:
+            return look(connection)
 
     def changes(self, after: int, limit: int | None = None) -> list[Change]:
         """Return the newest change of every object that changed since ``after``, in order.
