@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.resources import ConditionStatus
-from faults.world.installation import World, git
+from faults.world.installation import World
+from faults.world.person import git
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 

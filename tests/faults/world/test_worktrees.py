@@ -12,7 +12,8 @@ import pytest
 from controller.resources import ConditionStatus
 from faults.invariants import CPU_SHARE
 from faults.recorders import cpu_share
-from faults.world.installation import PERSON, World, git
+from faults.world.installation import World
+from faults.world.person import PERSON, git
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
