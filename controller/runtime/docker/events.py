@@ -99,5 +99,7 @@ class _Subscription:
         for line in response.iter_lines(chunk_size=None):
             if self._closed.is_set():
                 return
-            if line and (uid := json.loads(line)["Actor"]["Attributes"].get(LABEL_UID)):
+            event = json.loads(line or b"{}")
+            uid = event["Actor"]["Attributes"].get(LABEL_UID) if event else None
+            if uid and not (event["Action"] == "destroy" and self._engine.is_echo(uid)):
                 self._tell(uid)

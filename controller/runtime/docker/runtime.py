@@ -158,7 +158,7 @@ class DockerRuntime:
         name = container_name(self._prefix, spec.name, spec.attempt)
         body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
         try:
-            with self._engine.call(f"create the container {name!r}", act=True) as client:
+            with self._engine.making(spec.uid), self._engine.call(f"create the container {name!r}", act=True) as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
             if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
