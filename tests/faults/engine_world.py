@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,13 @@ class EngineWorld:
         """Start controller and server and wait until both answer."""
         for module, arguments in (("controller", ["run"]), ("ui.server", [])):
             self.processes[module] = self.system.start(module, *arguments)
-        self.until(lambda: self.health()["controller"]["status"] == "ok", "the system answers")
+        self.until(self._answers_or_ended, "the system answers")
+        assert self.controller
+
+    def _answers_or_ended(self) -> bool:
+        if any(process.poll() is not None for process in self.processes.values()):
+            return True
+        return bool(self.health()["controller"]["status"] == "ok")
 
     def kill(self) -> None:
         """Kill both, as a power failure does."""
@@ -148,7 +155,7 @@ class EngineWorld:
 
     def until_ready(self, *names: str, timeout: float = PATIENCE) -> None:
         for name in names:
-            self.until(lambda name=name: self._is_up(name), f"{name} is ready", timeout=timeout)
+            self.until(partial(self._is_up, name), f"{name} is ready", timeout=timeout)
 
     def _is_up(self, name: str) -> bool:
         ready = self.ready(name)
@@ -169,7 +176,7 @@ class EngineWorld:
     def until_reason(self, reason: str, *names: str, timeout: float = PATIENCE) -> None:
         """Wait until the instances are not ready for this reason."""
         for name in names:
-            self.until(lambda name=name: self._has_reason(name, reason), f"{name} is {reason}", timeout=timeout)
+            self.until(partial(self._has_reason, name, reason), f"{name} is {reason}", timeout=timeout)
 
     def _has_reason(self, name: str, reason: str) -> bool:
         ready = self.ready(name)
@@ -295,7 +302,7 @@ class EngineWorld:
         ):
             force = ["-f"] if kind != "network" else []
             eventually(
-                lambda kind=kind, listing=listing, force=force: self._remove(kind, listing, force),  # type: ignore[misc]  # its defaults
+                partial(self._remove, kind, listing, force),
                 timeout=60,
                 what=f"every {kind} is removed",
             )

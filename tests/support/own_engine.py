@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import docker
+from docker import APIClient
 
 from .deadline import eventually
 from .model_container import Model
@@ -256,9 +256,9 @@ class OwnEngine:
         return done.stdout.strip()
 
     @cached_property
-    def client(self) -> docker.APIClient:
+    def client(self) -> APIClient:
         """A connection of the test's own, for what is done many times."""
-        return docker.APIClient(base_url=self.url, version=_API_VERSION, timeout=30)
+        return APIClient(base_url=self.url, version=_API_VERSION, timeout=30)
 
     def rename(self, container: str, name: str) -> None:
         """Give a container another name: an event that changes nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -115,6 +116,10 @@ def test_a_home_removed_under_its_instance(world: EngineWorld, engine: OwnEngine
     world.verify()
 
 
+def runs(world: EngineWorld, name: str) -> bool:
+    return bool(world.inspect(world.container(name))["State"]["Status"] == "running")
+
+
 def test_containers_changed_by_hand(world: EngineWorld, engine: OwnEngine) -> None:
     """Stopped, paused, renamed, given other limits: back as declared, on the same container."""
     world.spawn("stopped", "paused", "changed")
@@ -127,13 +132,10 @@ def test_containers_changed_by_hand(world: EngineWorld, engine: OwnEngine) -> No
     engine.docker("pause", world.container("paused"))
     engine.docker("update", "--memory", "512m", "--memory-swap", "512m", world.container("changed"))
     world.until(lambda: world.restarts("stopped") == {"stopped": 1}, "the stopped one is started again")
-    for name, wanted in (("paused", "running"), ("changed", "running")):
-        world.until(
-            lambda name=name, wanted=wanted: world.inspect(world.container(name))["State"]["Status"] == wanted,  # type: ignore[misc]  # its defaults
-            f"{name} is {wanted}",
-        )
-    memory = lambda: world.inspect(world.container("changed"))["HostConfig"]["Memory"]  # noqa: E731  # one look
-    world.until(lambda: memory() == 1 << 30, "the limits are as declared")
+    for name in ("paused", "changed"):
+        world.until(partial(runs, world, name), f"{name} runs")
+    limits = partial(world.inspect, world.container("changed"))
+    world.until(lambda: limits()["HostConfig"]["Memory"] == 1 << 30, "the limits are as declared")
     world.until_ready("stopped", "paused", "changed")
     assert world.attempts(*before) == before
     assert world.lives("paused", "changed") == lives
