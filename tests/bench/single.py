@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, help="how often each arm is measured")
     parser.add_argument("--fleet", type=int, help="instances for what needs many")
     parser.add_argument("--sizes", type=lambda text: tuple(map(int, text.split(","))), help="for example 1,5,20")
+    parser.add_argument("--fakes", type=lambda text: tuple(map(int, text.split(","))), help="for example 100,1000,5000")
     parser.add_argument("--posts", type=int, help="instances declared at once on the fake runtime")
     parser.add_argument("--window", type=float, help="seconds for which an idle fleet is looked at")
 
