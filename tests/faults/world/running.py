@@ -27,8 +27,8 @@ from support.model_container import Model, free_port
 LIGHT, CLIENT = IMAGES[0], BASE_IMAGE
 PATIENCE = 90.0
 RESYNC_SECONDS = 2.0
-REST_SECONDS = 4.5
-"""Longer than two resyncs."""
+REST_SECONDS = 2.5
+"""Longer than a resync."""
 LOOKS = 3
 """The first may still see what comes of the last act, such as Claude's last sign of activity; rest is rest."""
 
@@ -126,7 +126,7 @@ class Installation:
                     writes += difflib.unified_diff(before, self._told(), "before", "after", n=0, lineterm="")
         self.events.catch_up()
         ours = self._ours()
-        watched = "SQL, Docker and git watched over two resyncs"
+        watched = "SQL, Docker and git watched over a resync"
         return Measured(overlaps({}, ours), starts(ours), cpu=cpu, writes=writes, watched=watched)
 
     def _told(self) -> list[str]:
