@@ -13,7 +13,8 @@ from tempfile import mkdtemp
 import pytest
 
 from faults.real_world import build_images
-from faults.world.installation import PERSON, Installation, World, installation
+from faults.world.installation import Installation, World, installation
+from faults.world.person import PERSON
 from support.host_system import make_repository
 from support.model_container import Model, model_container
 
