@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -75,11 +76,11 @@ def _limit(of: Goal) -> str:
 
 
 def _arm(name: str, arm: Arm) -> str:
-    text = f"{name} {number(sorted(arm.samples)[len(arm.samples) // 2])} {arm.unit}"
+    text = f"{name} {number(statistics.median(arm.samples))} {arm.unit}"
     if arm.cpu_seconds:
-        text += f", CPU {number(sorted(arm.cpu_seconds)[len(arm.cpu_seconds) // 2])} s"
+        text += f", CPU {number(statistics.median(arm.cpu_seconds))} s"
     if arm.machine_cpu_seconds:
-        text += f" of {number(sorted(arm.machine_cpu_seconds)[len(arm.machine_cpu_seconds) // 2])} s"
+        text += f" of {number(statistics.median(arm.machine_cpu_seconds))} s"
     return text
 
 

@@ -206,17 +206,12 @@ class Raw:
         return self._repository.with_name(f"{self._repository.name}.raw") / name
 
     def _git(self, *arguments: str) -> None:
-        mine = self._owner[0] == os.geteuid()
+        uid, gid = self._owner
+        # Not Python's own `user=`, which copies this process first.
+        owner = [] if uid == os.geteuid() else ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups"]
+        argv = [*owner, "git", "-C", str(self._repository), *arguments]
         with self._git_turn:
-            subprocess.run(
-                ["git", "-C", str(self._repository), *arguments],
-                check=True,
-                capture_output=True,
-                timeout=60,
-                user=None if mine else self._owner[0],
-                group=None if mine else self._owner[1],
-                extra_groups=None if mine else [],
-            )
+            subprocess.run(argv, check=True, capture_output=True, timeout=60)
 
 
 class _Drain:
