@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 BASE = "cc-orchestrator/instance:0.1.0"
 IMAGE = "cc-orchestrator-bench/instance:1"
 LABEL = "cco-bench"
+ROUNDS = 10
+PAUSE_SECONDS = 0.5
 
 _CLAUDE = """#!/bin/sh
 # Called as Claude Code is: --session-id ID ...
@@ -50,13 +53,24 @@ def build_image() -> str:
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Remove every container of the image, whoever made it, and the volumes and networks of that name's prefix."""
-    found = _docker("ps", "-aq", "--filter", f"label={LABEL}=1").split()
+    """Remove every container of the image, whoever made it, and the volumes and networks of that name's prefix.
+
+    More than once where needed: the engine may be making one for somebody who has just been ended.
+    """
+    for _ in range(ROUNDS):
+        left = [
+            _remove(["ps", "-aq", "--filter", f"label={LABEL}=1"], ["rm", "-f", "-v"]),
+            _remove(["volume", "ls", "-q", "--filter", f"name=^{prefix}"], ["volume", "rm", "-f"]),
+            _remove(["network", "ls", "-q", "--filter", f"name=^{prefix}"], ["network", "rm"]),
+        ]
+        if not any(left):
+            return
+        time.sleep(PAUSE_SECONDS)
+
+
+def _remove(listing: list[str], removing: list[str]) -> bool:
+    """Remove what is listed; returns whether there was anything."""
+    found = _docker(*listing).split()
     if found:
-        _docker("rm", "-f", "-v", *found, check=False)
-    volumes = _docker("volume", "ls", "-q", "--filter", f"name={prefix}").split()
-    if volumes:
-        _docker("volume", "rm", "-f", *volumes, check=False)
-    networks = _docker("network", "ls", "-q", "--filter", f"name={prefix}").split()
-    if networks:
-        _docker("network", "rm", *networks, check=False)
+        _docker(*removing, *found, check=False)
+    return bool(found)
