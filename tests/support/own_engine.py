@@ -288,7 +288,11 @@ class OwnEngine:
         assert save.returncode == 0, f"the machine's engine does not give {images}"
 
     def serve_model(self) -> Model:
-        """Run the scripted model where its containers reach it, until the power goes."""
+        """Run the scripted model where its containers reach it, until the power goes; a new one each time."""
+        if self._model is not None:
+            for child in _children(self._model.pid):
+                os.kill(child, signal.SIGKILL)
+            self._model.wait(_STOP_SECONDS)
         argv = [sys.executable, "-m", "scripted_model", "--host", MODEL_ADDRESS, "--port", str(MODEL_PORT)]
         self._model = subprocess.Popen(
             self.enter(*argv),

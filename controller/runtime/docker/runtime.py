@@ -228,7 +228,7 @@ class DockerRuntime:
         if not self._start_turns.acquire(timeout=_START_TURN_SECONDS):
             raise Retryable("TooManyStarts", "other containers have been starting for a minute: it is tried again")
         try:
-            start_container(self._engine, container, self._network)
+            self._start(container)
         except Unstartable as stuck:
             self._remove(container["Id"])
             raise _not_found(uid, attempt) from stuck
@@ -238,6 +238,9 @@ class DockerRuntime:
             raise explain_start(refused) from refused.__cause__
         finally:
             self._start_turns.release()
+
+    def _start(self, container: Json) -> None:
+        start_container(self._engine, container, self._network)
 
     def stop(self, uid: str, *, grace: float) -> None:
         """Stop the uid's containers; each gets SIGTERM, and SIGKILL after ``grace`` seconds, rounded up.

@@ -10,6 +10,7 @@ import pytest
 from contracts.runtime import RuntimeContract
 from contracts.runtime_world import launch
 from controller.runtime.docker import DockerRuntime
+from controller.runtime.docker.engine import Json
 from support.docker_world import DockerWorld
 
 pytestmark = pytest.mark.docker
@@ -26,7 +27,7 @@ class CountingRuntime(DockerRuntime):
     most = 0
     counting = threading.Lock()
 
-    def _start(self, container: str) -> None:
+    def _start(self, container: Json) -> None:
         with self.counting:
             self.busy += 1
             self.most = max(self.most, self.busy)
