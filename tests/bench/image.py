@@ -16,7 +16,7 @@ from pathlib import Path
 BASE = "cc-orchestrator/instance:0.1.0"
 IMAGE = "cc-orchestrator-bench/instance:1"
 LABEL = "cco-bench"
-ROUNDS = 10
+ROUNDS = 4
 PAUSE_SECONDS = 0.5
 
 _CLAUDE = """#!/bin/sh
