@@ -364,5 +364,5 @@ def engine_world(
                 world.stop()
                 if not engine.answers():
                     engine.recover()
-                world.clean()
                 shutil.rmtree(folder)
+                world.clean()
