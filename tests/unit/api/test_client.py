@@ -37,6 +37,7 @@ def test_the_public_surface_stays() -> None:
         "ClientError",
         "FieldError",
         "Health",
+        "PartHealth",
         "Plan",
         "PlannedAction",
         "Resync",
