@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -70,11 +70,13 @@ def test_a_failure_at_any_call_changes_nothing_in_the_end(
     assert not told, told
 
 
-def test_no_seam_is_out_of_sight(reference: Reference, record_property: pytest.FixtureRequest) -> None:
+def test_no_seam_is_out_of_sight(
+    reference: Reference, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     """The number of side effects is told, and does not shrink unnoticed."""
     calls = [call for step in STEPS for call in reference.calls[step.name]]
     writes = [call for call in calls if call.writes]
     assert {call.seam.value for call in writes} == {"docker", "git", "sql", "file", "agent"}
     assert len(writes) >= LEAST_K
-    record_property("K", str(len(writes)))  # type: ignore[operator]  # pytest's own function
-    record_property("calls", str(len(calls)))  # type: ignore[operator]  # the same
+    record_testsuite_property("K", str(len(writes)))
+    record_testsuite_property("calls", str(len(calls)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,9 +87,11 @@ def test_a_failure_on_the_way_ends_alike(reference: Reference, mode: Mode) -> No
     explore(reference, mode, chosen(reference, mode, 0, 1))
 
 
-def test_no_seam_is_out_of_sight_and_rest_is_rest(reference: Reference, record_property: pytest.FixtureRequest) -> None:
+def test_no_seam_is_out_of_sight_and_rest_is_rest(
+    reference: Reference, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     writes = [call for call in reference.calls if call.writes]
     assert {call.seam.value for call in writes} == {"docker", "git", "sql", "file"}
     assert len(writes) >= LEAST_K
-    record_property("K", str(len(writes)))  # type: ignore[operator]  # pytest's own function
+    record_testsuite_property("K", str(len(writes)))
     assert all(verdict.measured for verdict in reference.life.verdicts[:8]), reference.life.verdicts
