@@ -8,6 +8,7 @@ of this folder share one installation, each with a repository of its own; ``conf
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,7 +35,10 @@ from support.host_system import System
 from .person import PERSON, as_person, git
 from .running import CLIENT, LIGHT, PATIENCE, REST_SECONDS, Installation, installation
 
-__all__ = ["CLIENT", "LIGHT", "PERSON", "Installation", "World", "as_person", "git", "installation"]
+EVERYTHING = os.environ.get("TEST_FAULTS") == "all"
+"""Whether there is time (``make faults``): more instances, every variant of a scenario, and waiting to the end."""
+
+__all__ = ["CLIENT", "EVERYTHING", "LIGHT", "PERSON", "Installation", "World", "as_person", "git", "installation"]
 
 
 @dataclass

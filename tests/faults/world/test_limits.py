@@ -5,19 +5,17 @@ What the real client does when it is the victim, and what a person is told, is i
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 
 import pytest
 
 from controller.resources import ConditionStatus
-from faults.world.installation import CLIENT, World
+from faults.world.installation import CLIENT, EVERYTHING, World
 from support.deadline import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-EVERYTHING = os.environ.get("TEST_FAULTS") == "all"
 # Each of them alone is a worse victim than the first process, which offers itself.
 OFFER = """echo 1000 >/proc/1/oom_score_adj
 for each in 1 2 3 4; do python3 -c "import time; x = b'x' * (24 << 20); time.sleep(20)" & done

@@ -6,7 +6,6 @@ The instances are the least there is (``still_agent.py``): twenty real clients d
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -18,12 +17,11 @@ from pathlib import Path
 import pytest
 
 from faults.facts import run
-from faults.world.installation import CLIENT, World
+from faults.world.installation import CLIENT, EVERYTHING, World
 from faults.world.person import git
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
-EVERYTHING = os.environ.get("TEST_FAULTS") == "all"
 COUNT = 100 if EVERYTHING else 20
 STILL = "cco-test/still:1"
 GROWTH = 12

@@ -13,7 +13,7 @@ import pytest
 
 from controller.resources import ConditionStatus
 from faults.facts import run
-from faults.world.installation import World
+from faults.world.installation import EVERYTHING, World
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
@@ -67,7 +67,7 @@ def test_a_slow_model_is_work_and_no_silence(world: World) -> None:
     world.talk("slow")
     world.remember()
     life = world.life("slow")
-    world.send("slow", "STEP sleep 12 STEP say ponderous")
+    world.send("slow", f"STEP sleep {60 if EVERYTHING else 7} STEP say ponderous")
     world.until_state("slow", "working")
     assert world.ready("slow").status is ConditionStatus.TRUE
     answers(world, "slow", "ponderous")

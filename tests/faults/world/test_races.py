@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from faults.world.installation import World
+from faults.world.installation import EVERYTHING, World
 from faults.world.person import git
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.15, 0.4, 0.8])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.2] if EVERYTHING else [0.0, 0.4])
 def test_a_deletion_during_the_creation_leaves_nothing(world: World, delay: float) -> None:
     name = f"fleeting-{int(delay * 100)}"
     world.spawn(name)
