@@ -110,12 +110,17 @@ class InstanceReconciler:
             self.brake.forget(request.name)
             return Result()
         self._remember(instance)
+        known_exit = instance.status.last_exit
         try:
             instance, observed, wanted = self.observe(instance)
         except CcoError as error:
             self._report(instance, instance.status, None, Plan(), Mishap(error, None))
             raise
         decision = plan(instance, observed, wanted, self.pace, now=self.clock())
+        if decision.actions and instance.status.last_exit != known_exit:
+            # People see the end when it is seen, not when something has been done about it.
+            told = self._report(instance, instance.status, observed, decision, None)
+            instance = instance.model_copy(update={"status": told})
         status, mishap = self._act(instance, observed, decision, wanted)
         if mishap is None and any(isinstance(action, Release) for action in decision.actions):
             return Result()

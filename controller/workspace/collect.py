@@ -110,7 +110,7 @@ def collect_locked(repository: Repository, ref: WorkspaceRef) -> Collected:
     if memory is None or agent is None:
         return Collected(now.head, moved=False, diverged=False)
     mark = fingerprint(agent, ref.attempt)
-    if memory.collected != mark:
+    if memory.collected not in {mark, fingerprint(agent, NOTHING_NEW)}:
         brought = _transfer(repository, ref, now, agent, sha256=len(memory.base_commit) == 64)
         _name(repository, names, now, brought)
         now = refs.read_instance_refs(repository.git, names, ref.branch)
@@ -120,6 +120,10 @@ def collect_locked(repository: Repository, ref: WorkspaceRef) -> Collected:
         memory = replace(memory, collected=mark)
         record.save(paths, memory)
     return _advance(repository, ref, now, memory)
+
+
+NOTHING_NEW = 0
+"""In the place of an attempt: all there is came from the repository."""
 
 
 def fingerprint(agent: AgentRefs, attempt: int) -> str:

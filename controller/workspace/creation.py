@@ -14,7 +14,7 @@ from controller.errors import Conflict, Terminal
 
 from . import private, record, refs, worktree
 from .agent_refs import read_refs
-from .collect import COMMITS_DAMAGED, collect_locked, fingerprint
+from .collect import COMMITS_DAMAGED, NOTHING_NEW, collect_locked, fingerprint
 from .git import Git, GitFailed, check_version
 from .locks import folder_lock
 from .names import RefNames, is_instance_name, is_ref_name, is_uid
@@ -316,4 +316,4 @@ def _rescue(repository: Repository, ref: WorkspaceRef) -> None:
 def _nothing_new(ref: WorkspaceRef) -> str | None:
     """Return the mark of a git directory that holds only what came from the repository."""
     agent = read_refs(ref.private)
-    return None if agent is None else fingerprint(agent, 0)
+    return None if agent is None else fingerprint(agent, NOTHING_NEW)

@@ -67,3 +67,18 @@ def test_an_end_that_cannot_be_noted_does_not_happen(world: World, monkeypatch: 
         patched.setattr(type(reconciler.instances), "update_status", locked)
         world.one_pass()
     assert world.engine.changes == before
+
+
+def test_an_end_is_told_before_anything_is_done_about_it(world: World) -> None:
+    web = world.ready()
+    seen: list[str] = []
+
+    def look(verb: str, when: str) -> None:
+        if (verb, when) == ("start", "before"):
+            seen.append(f"{world.condition('Ready').status} {world.condition('Ready').reason}")
+
+    world.engine.crash(web.metadata.uid, 1)
+    world.engine.interrupt = look
+    world.settle()
+    assert seen == ["False StartingWorkload"]
+    assert world.condition("Ready").status.value == "True"
