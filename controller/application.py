@@ -28,6 +28,7 @@ from .reconcile.pacing import StartTurns, default_turns
 from .reconcile.plan import plan
 from .reconcile.reconciler import InstanceReconciler
 from .reconcile.repositories import RepositoryReconciler
+from .reconcile.silence import SilenceWatch
 from .reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from .reconcile.usage import UsageRecorder
 from .resources import Instance, Kind
@@ -77,6 +78,7 @@ class Application:
             self._instances,
             UsageRecorder(self._links, store.instances, settings.heartbeat_seconds),
             self._disk,
+            SilenceWatch(self._links, self._reconciler.pace, self._name_of, self._wake),
             self._orphans.timer,
             StreamServer(settings.controller_socket, self._routes(), store.check_fence),
         )

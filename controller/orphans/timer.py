@@ -9,10 +9,10 @@ directories are never among them. A container that runs for no declared instance
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
+from controller.beat import Beat
 from controller.errors import CcoError
 from controller.resources import EventType
 from controller.resources.orphan import Origin, Orphan, OrphanKind
@@ -36,8 +36,8 @@ _HARMLESS = frozenset(
 _FIRST_WORKLOADS = (OrphanKind.WORKLOAD, OrphanKind.HOME, OrphanKind.NETWORK)
 
 
-class OrphanTimer:
-    """A thread that looks every ten minutes.
+class OrphanTimer(Beat):
+    """Looks every ten minutes.
 
     Args:
         stop_grace: seconds a container is given to end by itself.
@@ -56,34 +56,14 @@ class OrphanTimer:
         seconds: float = SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("orphans", seconds, "orphans not looked for")
         self._survey = survey
         self._sweeper = sweeper
         self._runtimes = runtimes
         self._stop_grace = stop_grace
         self._check = check
-        self._seconds = seconds
         self._monotonic = monotonic
         self._since: dict[str, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="orphans", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End and join the thread."""
-        self._stop.set()
-        self._thread.join(5.0)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
-            try:
-                self.beat()
-            except CcoError as error:
-                logger.warning("orphans not looked for", extra={"cco_reason": error.reason})
-            except Exception:  # the thread must outlive a bug, or orphans would pile up unseen
-                logger.exception("orphans not looked for")
 
     def beat(self) -> None:
         """Look once, and act on what has been an orphan for long enough."""
@@ -93,7 +73,7 @@ class OrphanTimer:
         self._since = {each.id: self._since.get(each.id, now) for each in found.orphans}
         due = [each for each in found.orphans if now - self._since[each.id] >= GRACE_SECONDS]
         for each in sorted(due, key=lambda each: _FIRST_WORKLOADS.index(each.kind)):
-            if self._stop.is_set():
+            if self.stopping:
                 return
             try:
                 self._act(each, found)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from controller.agents import Agents, Report
-from controller.errors import CcoError
+from controller.beat import Beat
 
 from .observed import DiskVerdict
 
@@ -86,8 +85,8 @@ def is_full(space: Space, mark: float) -> bool:
     return space.used >= mark and space.free < max(LEAST_FREE, space.total * (1 - mark))
 
 
-class DiskWatch:
-    """A thread that looks every ten seconds.
+class DiskWatch(Beat):
+    """Looks every ten seconds.
 
     Args:
         name_of: returns the name of the instance with a uid, ``None`` if there is none.
@@ -106,34 +105,24 @@ class DiskWatch:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("disk", LOOK_SECONDS, "disk not looked at")
         self._links = links
         self._name_of = name_of
         self._places = places
         self._mark = mark
         self._wake = wake
         self._clock = clock
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
         self._held: dict[str, int] = {}
         self._full: str | None = None
         self._victim: tuple[str, str] | None = None
         self._relieved_at = -RELIEF_SECONDS
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End and join the thread."""
-        self._stop.set()
-        self._thread.join(5.0)
 
     def verdict(self, uid: str) -> DiskVerdict:
         """Return what a pass over the instance has to know."""
         victim = self._victim
         return DiskVerdict(self._full, victim[1] if victim is not None and victim[0] == uid else None)
 
-    def look(self) -> None:
+    def beat(self) -> None:
         """Look once."""
         heard = self._links.all_heard()
         occupants = {uid: _occupant(each.report) for uid, each in heard.items() if each.connected}
@@ -164,15 +153,6 @@ class DiskWatch:
             if each.space is not None and is_full(each.space, mark):
                 return _too_full("the disk that instances write to", each.space)
         return None
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except CcoError as error:
-                logger.warning("disk not looked at", extra={"cco_reason": error.reason})
-            except Exception:  # the thread must outlive a bug, or nobody would watch the disk
-                logger.exception("disk not looked at")
 
 
 def _occupant(report: Report) -> Occupant:

@@ -259,9 +259,10 @@ def _overdue(instance: Instance, observed: Observed, workload: Workload, pace: P
     return held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))
 
 
-def _next_look(workload: Workload, observed: Observed, pace: Pace, now: datetime) -> float:
-    """Return when time alone changes something: an agent becoming silent, or a start past its deadline.
+def _next_look(workload: Workload, observed: Observed, pace: Pace, now: datetime) -> float | None:
+    """Return when time alone changes something: a start or a silence past its deadline.
 
+    That an agent becomes silent is noticed for all of them at once (``silence.SilenceWatch``).
     Past a deadline nothing is imminent: what holds the restart back is looked at again after a while.
     """
     heard = observed.heard
@@ -270,7 +271,7 @@ def _next_look(workload: Workload, observed: Observed, pace: Pace, now: datetime
         by_the_clock = ((began or now) + pace.start_deadline - now).total_seconds()
         left = max(by_the_clock, pace.start_deadline.total_seconds() - observed.listening_for)
     elif heard.age < pace.silent_after:
-        return pace.silent_after - heard.age + 0.1
+        return None
     else:
         left = pace.silence_deadline.total_seconds() - heard.age
     return max(left, 1.0) if left > 0 else LOOK_AGAIN

@@ -155,8 +155,9 @@ class InstanceReconciler:
         uid = instance.metadata.uid
         self.links.open(instance.metadata.name, uid)
         workloads = self.runtimes.of(instance).inspect(uid)
-        attempt = max([instance.status.attempt, *(workload.attempt for workload in workloads)])
         only = workloads[0] if len(workloads) == 1 else None
+        # Several claim to be it: which attempt counts is not taken from one that may be somebody else's.
+        attempt = instance.status.attempt if only is None else max(instance.status.attempt, only.attempt)
         heard = _current(self.links.heard(uid), attempt, only, self.clock())
         carried_by = self.runtimes.name_of(instance) if workloads else instance.status.runtime
         status = instance.status.model_copy(update={"attempt": attempt, "runtime": carried_by})

@@ -11,11 +11,9 @@ from typing import NamedTuple
 from controller.reconcile.actions import Plan
 from controller.resources.observed import FailureRecord
 
-from .looks import NOW, PACE, STARTED, Look, ago, workload
+from .looks import NOW, STARTED, Look, ago, workload
 
 BASE = Look()
-SILENT_AFTER = PACE.silent_after - 1.0 + 0.1
-"""The healthy instance's agent spoke a second ago; it is looked at again when it would count as silent."""
 
 YOUNG = workload(started_at=ago(seconds=60))
 

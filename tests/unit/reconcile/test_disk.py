@@ -84,7 +84,7 @@ def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
     fleet = Fleet()
     fleet.agents = {"WEB": heard(30, GIBIBYTE), "API": heard(20, GIBIBYTE), "OLD": heard(99, GIBIBYTE, connected=False)}
     watch = fleet.watch()
-    watch.look()
+    watch.beat()
     assert fleet.woken == ["web"]
     verdict = watch.verdict("WEB")
     assert verdict.evict is not None
@@ -94,15 +94,15 @@ def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
     assert "nothing is started" in verdict.full
     assert watch.verdict("API").evict is None
     fleet.now += disk.RELIEF_SECONDS
-    watch.look()
+    watch.beat()
     assert fleet.woken == ["web"], "it is told once"
     del fleet.agents["WEB"]
-    watch.look()
-    watch.look()
+    watch.beat()
+    watch.beat()
     assert fleet.woken == ["web", "api"]
     fleet.agents = {"API": heard(20, HUNDRED)}
     fleet.now += disk.RELIEF_SECONDS
-    watch.look()
+    watch.beat()
     assert watch.verdict("API") == DiskVerdict()
 
 
@@ -110,7 +110,7 @@ def test_one_that_is_gone_is_not_parked() -> None:
     fleet = Fleet()
     fleet.agents = {"WEB": heard(30, GIBIBYTE)}
     watch = fleet.watch(name_of=lambda _: None)
-    watch.look()
+    watch.beat()
     assert fleet.woken == []
     assert watch.verdict("WEB").evict is None
 
@@ -119,11 +119,11 @@ def test_starts_are_held_until_there_is_clearly_more_space(tmp_path: Path, monke
     spaces = iter([Space(HUNDRED, 9 * GIBIBYTE), Space(HUNDRED, 12 * GIBIBYTE), Space(HUNDRED, 20 * GIBIBYTE)])
     watch = Fleet().watch(tmp_path, tmp_path / "not there")
     monkeypatch.setattr(disk, "_space", lambda place: next(spaces) if place == tmp_path else None)
-    watch.look()
+    watch.beat()
     assert "91% full (9216 MiB free)" in str(watch.verdict("WEB").full)
-    watch.look()
+    watch.beat()
     assert watch.verdict("WEB").full is not None
-    watch.look()
+    watch.beat()
     assert watch.verdict("WEB").full is None
 
 
@@ -132,7 +132,7 @@ def test_a_real_folder_has_space_and_one_that_is_not_there_fills_nothing(tmp_pat
     fleet.agents = {"WEB": heard(30, None), "API": heard(30, HUNDRED)}
     watch = fleet.watch(tmp_path / "not there", tmp_path)
     assert watch.verdict("WEB") == DiskVerdict()
-    watch.look()
+    watch.beat()
     assert watch.verdict("WEB").evict is None
 
 

@@ -221,6 +221,18 @@ def test_an_exited_session_in_a_living_container_is_not_ready(world: World) -> N
     assert world.condition("Ready").status.value == "False"
 
 
+def test_a_stranger_that_claims_to_be_a_later_attempt_changes_nothing_once_it_is_gone(world: World) -> None:
+    web = world.ready()
+    (container,) = world.engine.of_uid(web.metadata.uid)
+    world.engine.make("test", "stranger", replace(container.spec, attempt=7))
+    world.settle()
+    assert world.condition("Ready").reason == "AmbiguousWorkload"
+    del world.engine.containers["stranger"]
+    world.settle()
+    assert world.condition("Ready").status.value == "True"
+    assert world.get().status.attempt == 1
+
+
 def test_reports_of_an_older_attempt_do_not_count(world: World) -> None:
     web = world.ready()
     uid = web.metadata.uid

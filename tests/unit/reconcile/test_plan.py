@@ -8,20 +8,20 @@ from controller.reconcile.actions import CollectCommits, ResolveInput
 from controller.reconcile.exits import MAX_FAILURES
 from controller.workspace.types import Presence
 from support.looks import NOW, ago, healthy_status, heard, instance, prompt, workload, workspace
-from support.plan_table import BASE, SILENT_AFTER, YOUNG, Row, check, failed
+from support.plan_table import BASE, YOUNG, Row, check, failed
 
 RUNNING: dict[str, Row] = {
-    "is idle and reports: nothing": Row(BASE, [], None, SILENT_AFTER),
-    "works: nothing": Row(BASE.but(heard=heard("working")), [], None, SILENT_AFTER),
+    "is idle and reports: nothing": Row(BASE, [], None, None),
+    "works: nothing": Row(BASE.but(heard=heard("working")), [], None, None),
     "has other limits than its spec: change them, without a restart": Row(
-        BASE.but(instance=instance(resources={"memory": "4Gi"})), ["UpdateLimits"], None, SILENT_AFTER
+        BASE.but(instance=instance(resources={"memory": "4Gi"})), ["UpdateLimits"], None, None
     ),
     "was asked to restart": Row(BASE.but(instance=instance(restart_generation=1)), ["RestartWorkload"]),
     "was asked to restart, and was": Row(
         BASE.but(instance=instance(restart_generation=1, status=healthy_status(restarted_generation=1))),
         [],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "was asked to restart in the middle of a turn: a person's wish counts at once": Row(
         BASE.but(instance=instance(restart_generation=1), heard=heard("working")), ["RestartWorkload"]
@@ -50,27 +50,27 @@ RUNNING: dict[str, Row] = {
         BASE.but(instance=instance(image="other:1"), workloads=(YOUNG,), heard=None),
         ["StopWorkload", "RemoveWorkload", "CreateWorkload"],
     ),
-    "has new commits": Row(BASE.but(heard=heard(refs_version="refs-2")), ["CollectCommits"], None, SILENT_AFTER),
+    "has new commits": Row(BASE.but(heard=heard(refs_version="refs-2")), ["CollectCommits"], None, None),
     "has new commits while draining: they come home all the same": Row(
         BASE.but(instance=instance(model="opus"), heard=heard("working", refs_version="refs-2")),
         ["CollectCommits"],
         "Draining",
         None,
     ),
-    "has an agent that does not know its refs": Row(BASE.but(heard=heard(refs_version=None)), [], None, SILENT_AFTER),
+    "has an agent that does not know its refs": Row(BASE.but(heard=heard(refs_version=None)), [], None, None),
     "has commits and no record of a workspace": Row(
         BASE.but(instance=instance(status=healthy_status(workspace=None)), heard=heard(refs_version="refs-2")),
         [],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "has a damaged worktree: stop before it is made again": Row(
         BASE.but(workspace=workspace(Presence.BROKEN, detail="its folder is gone")), ["StopWorkload"]
     ),
     "lost its worktree": Row(BASE.but(workspace=workspace(Presence.ABSENT)), ["StopWorkload"]),
-    "lost its credentials: a running Claude is left alone": Row(BASE.but(credentials=False), [], None, SILENT_AFTER),
+    "lost its credentials: a running Claude is left alone": Row(BASE.but(credentials=False), [], None, None),
     "has failed before: a running Claude is left alone": Row(
-        BASE.but(instance=instance(status=healthy_status(failures=failed(MAX_FAILURES)))), [], None, SILENT_AFTER
+        BASE.but(instance=instance(status=healthy_status(failures=failed(MAX_FAILURES)))), [], None, None
     ),
 }
 
@@ -141,48 +141,46 @@ def answer(id_: str, state: str = "accepted") -> dict[str, object]:
 
 
 INPUTS: dict[str, Row] = {
-    "is handed over to an idle Claude": Row(BASE.but(inputs=(prompt(),)), ["DeliverInput"], None, SILENT_AFTER),
+    "is handed over to an idle Claude": Row(BASE.but(inputs=(prompt(),)), ["DeliverInput"], None, None),
     "is handed over to a Claude that asked for it": Row(
         BASE.but(inputs=(prompt(),), heard=heard("waiting", session={"waiting_for": "input needed"})),
         ["DeliverInput"],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "never answers a permission dialog": Row(
         BASE.but(inputs=(prompt(),), heard=heard("waiting", session={"waiting_for": "permission prompt"})),
         [],
         None,
-        SILENT_AFTER,
+        None,
     ),
-    "never answers a dialog nobody knows": Row(
-        BASE.but(inputs=(prompt(),), heard=heard("waiting")), [], None, SILENT_AFTER
-    ),
-    "waits for the end of the turn": Row(BASE.but(inputs=(prompt(),), heard=heard("working")), [], None, SILENT_AFTER),
+    "never answers a dialog nobody knows": Row(BASE.but(inputs=(prompt(),), heard=heard("waiting")), [], None, None),
+    "waits for the end of the turn": Row(BASE.but(inputs=(prompt(),), heard=heard("working")), [], None, None),
     "waits for the first report": Row(BASE.but(inputs=(prompt(),), workloads=(YOUNG,), heard=None), [], None, 120.0),
-    "waits for the connection": Row(BASE.but(inputs=(prompt(),), heard=heard(connected=False)), [], None, SILENT_AFTER),
+    "waits for the connection": Row(BASE.but(inputs=(prompt(),), heard=heard(connected=False)), [], None, None),
     "is not handed over twice on one connection": Row(
-        BASE.but(inputs=(prompt(),), heard=heard(handed_over=["input-1"])), [], None, SILENT_AFTER
+        BASE.but(inputs=(prompt(),), heard=heard(handed_over=["input-1"])), [], None, None
     ),
     "waits for the one before it": Row(
         BASE.but(inputs=(prompt("input-1"), prompt("input-2")), heard=heard(handed_over=["input-1"])),
         [],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "is resolved by the agent's answer": Row(
         BASE.but(inputs=(prompt(),), heard=heard("working", inputs=[answer("input-1", "rejected")])),
         ["ResolveInput"],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "follows the one that was answered": Row(
         BASE.but(inputs=(prompt("input-1"), prompt("input-2")), heard=heard(inputs=[answer("input-1")])),
         ["ResolveInput", "DeliverInput"],
         None,
-        SILENT_AFTER,
+        None,
     ),
     "is no concern any more once resolved: the agent repeats itself": Row(
-        BASE.but(heard=heard(inputs=[answer("input-1"), answer("input-2")])), [], None, SILENT_AFTER
+        BASE.but(heard=heard(inputs=[answer("input-1"), answer("input-2")])), [], None, None
     ),
 }
 
