@@ -142,8 +142,12 @@ class InstanceReconciler:
                 "not written down", extra={"cco_instance": instance.metadata.name, "cco_reason": error.reason}
             )
 
-    def observe(self, instance: Instance) -> tuple[Instance, Observed, Wanted | None]:
+    def observe(self, instance: Instance, *, deep: bool = True) -> tuple[Instance, Observed, Wanted | None]:
         """Look at everything that belongs to an instance.
+
+        Args:
+            instance: as it is in the database, or as an act has left it.
+            deep: where it is to be deleted, also find out whether there is unsaved work, which reads the worktree.
 
         Returns:
             The instance with exits and attempt taken over from the world, the look, and the spec worked out
@@ -167,8 +171,8 @@ class InstanceReconciler:
         wanted, workspace = None, None
         if repository is not None and repository_ready(repository):
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
-            deep = instance.metadata.deletion_requested_at is not None
-            workspace = self.workspaces.inspect(wanted.ref, deep=deep)
+            leaving = instance.metadata.deletion_requested_at is not None
+            workspace = self.workspaces.inspect(wanted.ref, deep=deep and leaving)
             instance = _with_place(instance, wanted, workspace)
         observed = Observed(
             repository=repository,
@@ -222,7 +226,7 @@ class InstanceReconciler:
         """Look at what the acts made of the world; if that fails, what is known is the look before."""
         acted = instance.model_copy(update={"status": status})
         try:
-            acted, observed, wanted = self.observe(acted)
+            acted, observed, wanted = self.observe(acted, deep=False)  # what is planned now is only told
         except CcoError as error:
             logger.info("second look failed", extra={"cco_instance": instance.metadata.name, "cco_error": str(error)})
             return status, before, decision
