@@ -183,6 +183,11 @@ class World:
         assert found is not None, f"no condition {type_}"
         return found
 
+    def readiness(self, name: str = "web") -> tuple[str, str]:
+        """Return status and reason of ``Ready``."""
+        condition = self.condition("Ready", name)
+        return str(condition.status), condition.reason
+
     def one_pass(self, name: str = "web") -> float | None:
         """Do one pass as the loop would; returns when it wants the next one."""
         try:

@@ -1,0 +1,88 @@
+"""Work that cannot be saved: nothing is deleted, unless its owner gives it up by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.errors import Fenced
+from controller.resources import ConditionStatus, Instance
+from controller.runtime.protocol import WorkloadState
+from support.world import REPOSITORY_PATH, World
+
+
+def delete(world: World, *, discard: bool, name: str = "web") -> Instance:
+    return world.store.instances.request_deletion(name, discard_work=discard)
+
+
+def dirty(world: World) -> None:
+    worktree = world.git.worktrees[f"{REPOSITORY_PATH}.worktrees/web"]
+    worktree.dirty = "dirt"
+
+
+def spoil(world: World, times: int = 40) -> None:
+    """Let snapshots fail from now on."""
+    for _ in range(times):
+        world.git.fail_next("snapshot")
+
+
+def test_what_cannot_be_saved_is_not_deleted(world: World) -> None:
+    world.ready()
+    dirty(world)
+    spoil(world)
+    delete(world, discard=False)
+    for _ in range(8):
+        world.one_pass()
+        world.tick(60)
+    assert not world.gone()
+    assert world.readiness()[0] == ConditionStatus.UNKNOWN
+    delete(world, discard=True)
+    world.settle(until=world.gone)
+    assert "WorkDiscarded" in world.event_reasons()
+    assert world.git.worktrees == {}
+
+
+def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:
+    world.ready()
+    dirty(world)
+    world.git.fail_next("snapshot", Fenced("Fenced", "another controller has taken over"))
+    delete(world, discard=True)
+    world.one_pass()
+    assert "WorkDiscarded" not in world.event_reasons()
+    assert world.git.worktrees
+
+
+def test_discarding_saves_all_the_same_what_can_be_saved(world: World) -> None:
+    world.ready()
+    dirty(world)
+    delete(world, discard=True)
+    world.settle(until=world.gone)
+    assert world.git.snapshots == ["dirt"]
+    assert "WorkDiscarded" not in world.event_reasons()
+
+
+def test_an_instance_whose_repository_is_out_of_sight_goes_only_by_name(world: World) -> None:
+    web = world.ready()
+    world.store.repositories.request_deletion("shop")
+    world.store.repositories.purge(world.store.repositories.get("shop").metadata.uid)
+    delete(world, discard=False)
+    world.settle()
+    assert world.readiness() == ("False", "RepositoryNotFound")
+    assert "cco delete instance web --discard-work" in world.condition("Ready").message
+    delete(world, discard=True)
+    world.settle(until=world.gone)
+    assert world.engine.of_uid(web.metadata.uid) == []
+    assert world.git.worktrees, "its folders stay; 'cco gc' tells of them"
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["repository in sight", "repository out of sight"])
+def test_a_workload_that_may_still_run_somewhere_is_not_taken_for_gone(*, seen: bool, world: World) -> None:
+    web = world.ready()
+    (container,) = world.engine.of_uid(web.metadata.uid)
+    world.engine.alter(container, state=WorkloadState.LOST)
+    if not seen:
+        world.store.repositories.request_deletion("shop")
+        world.store.repositories.purge(world.store.repositories.get("shop").metadata.uid)
+    delete(world, discard=True)
+    world.settle()
+    assert world.readiness() == ("False", "WorkloadLost")
+    assert world.engine.of_uid(web.metadata.uid) != []
