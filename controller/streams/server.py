@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 REQUEST_TIMEOUT = 30.0
 POLL_SECONDS = 0.2
 MAX_BODY = 1024**2
+FULL_SECONDS = 0.5
+"""How long nobody is let in when no file can be opened."""
 
 
 class StreamServer:
@@ -75,7 +78,13 @@ class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
     def get_request(self) -> tuple[socket.socket, str]:
         """Give the handler an address it can print; a unix peer has none."""
-        connection, _ = super().get_request()
+        try:
+            connection, _ = super().get_request()
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                # Whoever knocks stays in the line and would be announced again at once, over and over.
+                threading.Event().wait(FULL_SECONDS)
+            raise
         connection.settimeout(REQUEST_TIMEOUT)
         return connection, "unix"
 

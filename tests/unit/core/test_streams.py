@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import socket
+import socketserver
 import stat
 import tempfile
 import threading
@@ -408,3 +410,25 @@ def test_a_request_is_a_line_of_the_log_for_those_who_want_details(
         client.get("/health")
     assert "GET /health" in caplog.text
     assert capfd.readouterr().err == ""
+
+
+def test_who_knocks_while_no_file_can_be_opened_is_let_in_later_and_nothing_spins(
+    path: Path, container: FakeContainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[float] = []
+
+    def full(_: object) -> None:
+        refused.append(0.0)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(server, "FULL_SECONDS", 0.05)
+    with served(path, streams(container)) as client, monkeypatch.context() as patched:
+        patched.setattr(socketserver.TCPServer, "get_request", full)
+        answers: list[int] = []
+        asking = threading.Thread(target=lambda: answers.append(client.get("/health").status_code))
+        asking.start()
+        eventually(lambda: len(refused) >= 2, timeout=LONGEST_SECONDS, what="it was refused twice")
+        assert len(refused) < 100
+        patched.undo()
+        asking.join(LONGEST_SECONDS)
+    assert answers == [200]
