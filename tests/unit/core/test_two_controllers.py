@@ -167,6 +167,20 @@ def world(folder: Path) -> dict[str, str]:
     return found
 
 
+def settled(folder: Path) -> dict[str, str]:
+    """Return the files once they stay as they are: a git that a paused controller had started goes on to its end."""
+    before: dict[str, str] = {}
+
+    def is_still() -> bool:
+        nonlocal before
+        last, before = before, world(folder)
+        threading.Event().wait(0.3)
+        return last == before
+
+    until(is_still, "the end of what was under way")
+    return before
+
+
 def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Store, folder: Path) -> None:
     first = working(start)
     standbys = [waiting(start), waiting(start)]
@@ -182,7 +196,8 @@ def test_a_paused_controller_does_nothing_when_it_wakes(start: Start, store: Sto
     until(lambda: "start later" in second.changes, "more work")
     third.send(signal.SIGSTOP)  # it would follow the second one, and changes nothing so far
     second.send(signal.SIGSTOP)  # from now on, whatever changes was changed by the one that wakes
-    revision, files, claim = store.revision(), world(folder), store.integrity().claim
+    files = settled(folder)
+    revision, claim = store.revision(), store.integrity().claim
 
     first.send(signal.SIGCONT)
     assert first.ends() == 1
