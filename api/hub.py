@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import pairwise
@@ -92,9 +92,9 @@ class Subscriber:
         self.position = max(self.position, position)
         self._frames = deque(frame for frame in self._frames if frame.revision > position)
 
-    def _call(self, function: object, *args: object) -> None:
+    def _call(self, function: Callable[..., object], *args: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(function, *args)  # type: ignore[arg-type]  # ours, three lines above
+            self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
             return  # the loop has ended, and the watch with it
 

@@ -23,8 +23,9 @@ import pytest
 
 from agent.__main__ import main
 from scripted_model import ScriptedModel, secret_hash
-from support.agent_box import KEY, docker
+from support.agent_box import KEY
 from support.agent_controller import AgentController
+from support.client_program import claude_of
 
 pytestmark = pytest.mark.docker
 
@@ -35,17 +36,7 @@ SESSION = "33333333-3333-4333-8333-333333333333"
 @pytest.fixture(scope="session")
 def client(image: str) -> Path:
     """Claude Code, taken out of the image."""
-    program = ROOT / ".cache" / "claude" / docker("image", "inspect", "--format", "{{.Id}}", image)[7:19] / "claude"
-    if not program.exists():
-        for old in program.parents[1].glob("*"):
-            shutil.rmtree(old, ignore_errors=True)
-        program.parent.mkdir(parents=True)
-        container = docker("create", "--label", "cco-test=1", image)
-        try:
-            docker("cp", f"{container}:/usr/local/bin/claude", str(program))
-        finally:
-            docker("rm", container)
-    return program
+    return claude_of(image)
 
 
 @dataclass

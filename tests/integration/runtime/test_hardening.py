@@ -51,7 +51,7 @@ def test_the_root_file_system_is_read_only(world: DockerWorld, spec: WorkloadSpe
     output = world.sh(spec.uid, "for d in / /etc /usr/bin /var/tmp /root /run; do touch $d/x; done", user="0:0")
     assert output.count("Read-only file system") == 6
     assert "Read-only file system" in world.sh(spec.uid, "touch /read/x")
-    assert world.sh(spec.uid, "touch /work/x /home/agent/x /tmp/x /run/secrets/x && echo all") == "all\n"
+    assert world.sh(spec.uid, "touch x /home/agent/x /tmp/x /run/secrets/x && echo all") == "all\n"
 
 
 def test_temporary_file_systems_are_bounded(world: DockerWorld, spec: WorkloadSpec) -> None:
