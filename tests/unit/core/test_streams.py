@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import socket
-import socketserver
-import stat
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,83 +17,30 @@ from controller.reconcile.actions import Plan
 from controller.reconcile.plan import plan
 from controller.resources import Instance
 from controller.runtime.choice import only
-from controller.runtime.protocol import Limits, WorkloadSpec
-from controller.streams import Route, StreamServer, server
+from controller.streams import Route, server
 from controller.streams.instances import InstanceStreams
-from support.deadline import eventually
-from support.fake_engine import IMAGE, FakeContainer, FakeEngine
+from support.fake_engine import FakeContainer
 from support.fake_runtime import FakeRuntime
-from support.looks import STARTED, UID, healthy_status, instance
+from support.served_streams import (
+    LONGEST_SECONDS,
+    ask,
+    client,
+    container,
+    path,
+    problem,
+    served,
+    served_routes,
+    streams,
+)
 from support.world import World
 
-LONGEST_SECONDS = 10.0
+__all__ = ["client", "container", "path"]
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a server see the stop soon."""
     monkeypatch.setattr(server, "POLL_SECONDS", 0.01)
-
-
-@pytest.fixture
-def path() -> Iterator[Path]:
-    """A path that is short enough for a socket, whatever the test is called."""
-    with tempfile.TemporaryDirectory(prefix="cco-streams-") as folder:
-        yield Path(folder) / "controller.sock"
-
-
-@contextmanager
-def served(path: Path, streams: InstanceStreams) -> Iterator[httpx.Client]:
-    """Serve what is asked about instances on the path and give a client."""
-    with served_routes(path, streams.routes()) as made:
-        yield made
-
-
-@contextmanager
-def served_routes(
-    path: Path, routes: Sequence[Route], fence: Callable[[], None] = lambda: None
-) -> Iterator[httpx.Client]:
-    """Serve on the path and give a client."""
-    serving = StreamServer(path, routes, fence)
-    serving.start()
-    transport = httpx.HTTPTransport(uds=str(path))
-    try:
-        with httpx.Client(transport=transport, base_url="http://controller", timeout=LONGEST_SECONDS) as made:
-            yield made
-    finally:
-        serving.stop()
-
-
-# One instance, whose container has printed something --------------------------------------------------------------
-
-
-def get(name: str) -> Instance:
-    """Know one instance by whatever name."""
-    session = {"state": "idle", "since": STARTED}
-    made = instance(status=healthy_status(session=session))
-    return made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name})})
-
-
-@pytest.fixture
-def container() -> FakeContainer:
-    engine = FakeEngine()
-    runtime = FakeRuntime(engine)
-    runtime.create(WorkloadSpec("web", UID, 1, IMAGE, "hash", Limits(1.0, 2**30, 64), (), (1000, 1000), "/work"))
-    runtime.start(UID, 1)
-    (made,) = engine.containers.values()
-    return made
-
-
-def streams(container: FakeContainer, preview: Callable[[Instance], Plan] = lambda _: Plan()) -> InstanceStreams:
-    engine = FakeEngine()
-    engine.containers[container.seen.name] = container
-    return InstanceStreams(get, preview, only(FakeRuntime(engine)))
-
-
-@pytest.fixture
-def client(path: Path, container: FakeContainer) -> Iterator[httpx.Client]:
-    with served(path, streams(container)) as made:
-        yield made
 
 
 # A whole installation ---------------------------------------------------------------------------------------------
@@ -124,16 +65,6 @@ def controller(world: World, path: Path) -> Iterator[httpx.Client]:
 
     with served(path, InstanceStreams(world.store.instances.get, preview, only(FakeRuntime(world.engine)))) as made:
         yield made
-
-
-def problem(response: httpx.Response) -> tuple[int, str, str]:
-    """Return status, reason and detail, having checked that it is a problem document as RFC 9457 has it."""
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, Any] = response.json()
-    assert set(body) == {"type", "title", "status", "detail", "reason"}
-    assert body["status"] == response.status_code
-    assert body["title"]
-    return response.status_code, body["reason"], body["detail"]
 
 
 # Answers --------------------------------------------------------------------------------------------------------
@@ -231,11 +162,6 @@ def test_many_ask_at_once(path: Path, container: FakeContainer) -> None:
         for asker in askers:
             asker.join(LONGEST_SECONDS)
     assert found == [200] * 5
-
-
-def ask(path: Path) -> int:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=LONGEST_SECONDS) as client:
-        return client.get("http://controller/instances/web/plan").status_code
 
 
 # Problems -------------------------------------------------------------------------------------------------------
@@ -353,81 +279,3 @@ def talk(path: Path, sent: bytes) -> bytes:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-# The server -----------------------------------------------------------------------------------------------------
-
-
-def test_only_its_owner_may_connect_and_nothing_stays(path: Path, container: FakeContainer) -> None:
-    path.write_text("what a crashed controller left")
-    serving = StreamServer(path, streams(container).routes())
-    assert stat.S_ISSOCK(path.stat().st_mode)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    serving.start()
-    assert ask(path) == 200
-    serving.stop()
-    assert not path.exists()
-    assert not [thread for thread in threading.enumerate() if thread.name == "streams"]
-
-
-def test_a_server_that_never_began_can_be_stopped(path: Path, container: FakeContainer) -> None:
-    serving = StreamServer(path, streams(container).routes())
-    path.unlink()
-    serving.stop()
-
-
-def test_one_who_does_not_wait_for_the_answer_is_no_error(
-    path: Path, container: FakeContainer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    asked, gone = threading.Event(), threading.Event()
-
-    def slow(instance: Instance) -> Plan:
-        del instance
-        asked.set()
-        gone.wait(LONGEST_SECONDS)
-        return Plan()
-
-    caplog.set_level(logging.DEBUG, logger="controller.streams")
-    with served(path, streams(container, slow)) as client:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(path))
-            connection.sendall(b"GET /instances/web/plan HTTP/1.1\r\n\r\n")
-            assert asked.wait(LONGEST_SECONDS)
-        gone.set()
-        eventually(
-            lambda: "stream connection broke" in caplog.text, timeout=LONGEST_SECONDS, what="the end", pause=0.005
-        )
-        assert client.get("/health").status_code == 200
-    assert "Traceback" not in capfd.readouterr().err
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-def test_a_request_is_a_line_of_the_log_for_those_who_want_details(
-    client: httpx.Client, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with caplog.at_level(logging.DEBUG, logger="controller.streams"):
-        client.get("/health")
-    assert "GET /health" in caplog.text
-    assert capfd.readouterr().err == ""
-
-
-def test_who_knocks_while_no_file_can_be_opened_is_let_in_later_and_nothing_spins(
-    path: Path, container: FakeContainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused: list[float] = []
-
-    def full(_: object) -> None:
-        refused.append(0.0)
-        raise OSError(errno.EMFILE, "too many open files")
-
-    monkeypatch.setattr(server, "FULL_SECONDS", 0.05)
-    with served(path, streams(container)) as client, monkeypatch.context() as patched:
-        patched.setattr(socketserver.TCPServer, "get_request", full)
-        answers: list[int] = []
-        asking = threading.Thread(target=lambda: answers.append(client.get("/health").status_code))
-        asking.start()
-        eventually(lambda: len(refused) >= 2, timeout=LONGEST_SECONDS, what="it was refused twice")
-        assert len(refused) < 100
-        patched.undo()
-        asking.join(LONGEST_SECONDS)
-    assert answers == [200]
