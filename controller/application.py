@@ -66,8 +66,8 @@ class Application:
     def __init__(self, settings: Settings, store: Store, runtimes: Runtimes, credentials: Credentials) -> None:
         self._settings, self._store, self._runtimes, self._credentials = settings, store, runtimes, credentials
         self._workspaces = GitWorkspaces(settings.state_dir)
-        self._manifests = Manifests(settings)
-        self._links = AgentLinks(RunDirectories(settings).path, credentials.read, self._wake)
+        self._manifests = Manifests(settings, store.check_fence)
+        self._links = AgentLinks(RunDirectories(settings).path, credentials.read, self._wake, store.check_fence)
         places = (settings.state_dir, *((settings.worktree_base_path,) if settings.worktree_base_path else ()))
         self._disk = DiskWatch(self._links, self._name_of, places, settings.disk_full_percent / 100, self._wake)
         self._orphans = assemble(settings, store, runtimes, self._workspaces, _now)

@@ -13,7 +13,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,15 +43,21 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """The files below a state directory."""
+    """The files below a state directory.
+
+    Attributes:
+        fence: called before anything is changed; raises when another controller has taken over.
+    """
 
     settings: Settings
+    fence: Callable[[], None] = lambda: None
 
     def remember(self, declared: Instance | Repository) -> None:
         """Write the object down as it is now; writes nothing when that is what the file says already.
 
         Raises:
             Retryable: ``DiskFull`` or ``StateDirectoryUnusable``; the file is as it was.
+            Fenced: it is another controller's.
         """
         name = declared.metadata.name
         if isinstance(declared, Instance):
@@ -61,16 +67,19 @@ class Manifests:
         try:
             with _writing:
                 if _read(path) != lasting:
+                    self.fence()
                     _replace(path, lasting)
         except OSError as error:
             raise _unwritable(path, error) from error
 
     def forget_instance(self, name: str) -> None:
         """Remove an instance's file; idempotent."""
+        self.fence()
         self._instance(name).unlink(missing_ok=True)
 
     def forget_repository(self, name: str) -> None:
         """Remove a repository's file; idempotent."""
+        self.fence()
         self._repository(name).unlink(missing_ok=True)
 
     def instances(self) -> Iterator[Instance | Unreadable]:

@@ -60,6 +60,8 @@ class AgentLinks:
         credentials: returns the current credentials; called for every new connection and every report, so that an
             agent has changed ones within a heartbeat.
         on_change: called with the instance's name when a report differs in what matters.
+        fence: called before a socket takes the place of one that is there; raises when another controller has taken
+            over, whose it may be.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class AgentLinks:
         directory: Callable[[str], Path],
         credentials: Callable[[], Mapping[str, str]],
         on_change: Callable[[str], None],
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
+        self._fence = fence
         self._directory = directory
         self._credentials = credentials
         self._on_change = on_change
@@ -93,13 +97,16 @@ class AgentLinks:
 
         Raises:
             Retryable: ``StateDirectoryUnusable``.
+            Fenced: see ``fence``.
         """
         directory = self._directory(name)
         with self._lock:
             link = self._links.get(uid)
             if link is not None and (directory / SOCKET_NAME).exists():
                 return
-            link = link or _Link(name, uid, directory)
+        self._fence()
+        with self._lock:
+            link = self._links.get(uid) or _Link(name, uid, directory)
             self._links[uid] = link
         with _writing(directory):
             self._call(self._listen(link))

@@ -13,7 +13,7 @@ import pytest
 
 from controller.agents import AgentConfig, AgentLinks
 from controller.agents.report import MAX_LINE
-from controller.errors import Retryable
+from controller.errors import Fenced, Retryable
 from support.agent_peer import Peer, Secrets, Woken, last_seq, until
 from support.looks import UID, instance, report, wanted
 
@@ -155,6 +155,23 @@ def test_a_socket_that_a_crashed_controller_left_is_replaced(
             until(lambda: last_seq(after) == 5, "the report")
     finally:
         after.close()
+
+
+def test_a_controller_that_was_overtaken_takes_no_socket(
+    links: AgentLinks, run_folder: Path, secrets: Secrets, woken: Woken
+) -> None:
+    def overtaken() -> None:
+        raise Fenced("Fenced", "another controller has taken over")
+
+    old = AgentLinks(lambda _: run_folder, secrets.read, woken, overtaken)
+    try:
+        with pytest.raises(Fenced):
+            old.open("web", UID)
+    finally:
+        old.close()
+    with Peer(run_folder) as agent:
+        agent.reports(seq=5)
+        until(lambda: last_seq(links) == 5, "the report")
 
 
 def test_forgetting_closes_the_socket_and_drops_what_was_said(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from controller.errors import Retryable
+from controller.errors import Fenced, Retryable
 from controller.manifests import Manifests, Unreadable, label_text, read_label
 from controller.resources import (
     Instance,
@@ -134,3 +135,26 @@ def test_a_label_tells_everything_but_what_may_be_secret() -> None:
 def test_a_label_that_tells_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_label(text)
+
+
+def test_a_controller_that_was_overtaken_changes_no_file(manifests: Manifests, settings: Settings) -> None:
+    manifests.remember(WEB)
+    manifests.remember(SHOP)
+
+    def overtaken() -> None:
+        raise Fenced("Fenced", "another controller has taken over")
+
+    old = Manifests(settings, overtaken)
+    old.remember(WEB)  # is what the file says already, so there is nothing to ask
+    renamed = SPEC.model_copy(update={"prompt": "another one"})
+    acts: list[Callable[[], None]] = [
+        lambda: old.remember(WEB.model_copy(update={"spec": renamed})),
+        lambda: old.remember(SHOP.model_copy(update={"spec": RepositorySpec(path="/srv/other")})),
+        lambda: old.forget_instance("web"),
+        lambda: old.forget_repository("shop"),
+    ]
+    for act in acts:
+        with pytest.raises(Fenced):
+            act()
+    assert [found.spec for found in manifests.instances() if isinstance(found, Instance)] == [SPEC]
+    assert [found.spec for found in manifests.repositories() if isinstance(found, Repository)] == [SHOP.spec]
