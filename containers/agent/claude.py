@@ -79,6 +79,9 @@ class Claude:
             OSError: HOME, the scratch folder or the secrets cannot be used.
             TerminalError: tmux cannot start.
         """
+        aside = conversation.set_aside_unusable(self._places.claude, notes.newest)
+        if aside is not None:
+            logger.warning("conversation is unusable; a new one begins", extra={"cco_kept": str(aside)})
         how = command.build(self._config, notes, self._places.claude, self._program)
         api_key = credentials.kind(self._places.secrets) == credentials.API_KEY
         helper = credentials.helper_command(self._places.secrets)

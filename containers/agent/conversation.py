@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from . import files
 
@@ -26,7 +27,8 @@ class Notes:
     Attributes:
         declared: the session id the instance was declared with; notes about another one count for nothing.
         newest: the session id of the newest conversation.
-        prompted: the declared first prompt was accepted.
+        prompted: the declared first prompt is in a transcript. Claude's word for having it is not enough: killed
+            before it wrote the transcript, it would never do what it was told.
     """
 
     declared: str
@@ -62,6 +64,32 @@ def transcript(claude: Path, session_id: str) -> Path | None:
     return next(iter(sorted((claude / "projects").glob(f"*/{session_id}.jsonl"))), None)
 
 
+def set_aside_unusable(claude: Path, session_id: str) -> Path | None:
+    """Rename a transcript in which Claude Code finds no conversation, so that a new one can begin under its id.
+
+    With such a file there, ``--resume`` ends at once and ``--session-id`` calls the id taken: Claude would never start
+    again. What makes it one was tried with Claude Code 2.1: not a single line that is an object with a ``uuid``, as
+    after a crash of the machine that left an empty file. A damaged one with any such line is left to Claude.
+
+    Returns:
+        The new place, next to the old one; ``None`` where nothing had to be done.
+
+    Raises:
+        OSError: it cannot be read or renamed.
+    """
+    path = transcript(claude, session_id)
+    if path is None or _holds_a_conversation(path):
+        return None
+    aside = path.with_name(f"{path.name}.unusable-{int(path.stat().st_mtime)}")
+    path.rename(aside)
+    return aside
+
+
+def _holds_a_conversation(path: Path) -> bool:
+    with path.open("rb") as lines:
+        return any(isinstance(_object(line).get("uuid"), str) for line in lines)
+
+
 def was_said(path: Path, text: str, offset: int = 0) -> bool:
     """Whether a person's message with this text is in a transcript, from a byte on.
 
@@ -81,12 +109,17 @@ def comparable(text: str) -> str:
     return _PASTED.sub("", text).replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def _human_texts(line: bytes) -> Iterator[str]:
+def _object(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
     except ValueError:
-        return
-    if not isinstance(entry, dict) or entry.get("type") != "user":
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _human_texts(line: bytes) -> Iterator[str]:
+    entry = _object(line)
+    if entry.get("type") != "user":
         return
     message = entry.get("message")
     content = message.get("content") if isinstance(message, dict) else None

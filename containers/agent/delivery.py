@@ -153,6 +153,8 @@ class Delivery:
         for left in self._ledger.unfinished:
             if self._desk.was_said(left.text):
                 self._end(left.id, accepted=True)
+            elif left.id == FIRST_PROMPT:
+                self._ledger.withdraw(left.id)  # as one on a command line is: given again until Claude has it
             else:
                 reason = "the container ended while this was being typed; Claude has no note of it"
                 self._end(left.id, accepted=False, reason=reason)

@@ -152,7 +152,7 @@ class Supervisor:
         notes = self._notes
         if hook.name == "SessionStart":
             notes = notes.followed(hook.session_id)
-        elif hook.name == "UserPromptSubmit":
+        elif not notes.prompted and conversation.transcript(self._places.claude, notes.newest) is not None:
             notes = replace(notes, prompted=True)
         if notes == self._notes:
             return

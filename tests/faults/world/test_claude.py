@@ -87,7 +87,7 @@ DAMAGE = {
 }
 
 
-WHY = {"empty": "No conversation found", "garbage": "No conversation found", "folder": ".claude.json"}
+WHY = {"folder": ".claude.json"}
 """Where Claude Code does not come up, this is in what a person is told."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent import delivery as module
-from agent.delivery import Delivery
+from agent.delivery import FIRST_PROMPT, Delivery
 from agent.facts import Hook
 from agent.ledger import Ledger
 from agent.session import QUESTION, Session
@@ -360,3 +360,9 @@ class TestAfterARestart:
         assert [(entry.id, entry.state) for entry in desk.ledger.newest] == [("a", "accepted"), ("b", "rejected")]
         assert "no note of it" in str(desk.ledger.newest[1].reason)
         assert desk.ledger.unfinished == ()
+
+    def test_a_first_prompt_that_claude_has_no_note_of_is_given_again(self, tmp_path: Path) -> None:
+        Ledger(tmp_path / "inputs.json").begin(FIRST_PROMPT, "begin", 1.0)
+        desk = Desk(tmp_path)
+        desk.delivery.settle_unfinished()
+        assert not desk.ledger.knows(FIRST_PROMPT)

@@ -205,6 +205,23 @@ class TestConversation:
         assert conversation.transcript(places.claude, SESSION) is None
         assert conversation.transcript(places.claude, say(places, SESSION).stem) is not None
 
+    @pytest.mark.parametrize("content", ["", "\0" * 4096, "[]\n", '{"type": "mode", "uuid": 5}\n{"uuid"'])
+    def test_a_transcript_without_a_conversation_is_set_aside(self, places: Places, content: str) -> None:
+        path = say(places, SESSION)
+        path.write_text(content)
+        aside = conversation.set_aside_unusable(places.claude, SESSION)
+        assert aside is not None
+        assert aside.parent == path.parent
+        assert aside.read_text() == content
+        assert conversation.transcript(places.claude, SESSION) is None
+        assert conversation.set_aside_unusable(places.claude, SESSION) is None
+
+    def test_a_damaged_transcript_with_a_conversation_is_left(self, places: Places) -> None:
+        path = say(places, SESSION, [], {"type": "user", "uuid": "22222222-2222-4222-8222-222222222222"})
+        path.write_bytes(b"\xff\xfe\n" + path.read_bytes() + b'{"half')
+        assert conversation.set_aside_unusable(places.claude, SESSION) is None
+        assert conversation.transcript(places.claude, SESSION) == path
+
 
 class TestCommand:
     def build(self, places: Places, notes: conversation.Notes | None = None, **changes: object) -> command.Command:
