@@ -33,8 +33,9 @@ def main(*arguments: str) -> int:
         directory: Callable[[str], Path],
         credentials: Callable[[], Mapping[str, str]],
         on_change: Callable[[str], None],
+        fence: Callable[[], None],
     ) -> QuickAgents:
-        del directory, credentials, on_change
+        del directory, credentials, on_change, fence
         return QuickAgents(engine)
 
     Runtimes.from_settings = staticmethod(runtimes)  # type: ignore[method-assign]  # in place of an engine
