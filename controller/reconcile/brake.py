@@ -16,6 +16,9 @@ from controller.resources import ConditionStatus, Instance, InstanceStatus, Oper
 BRAKE_AFTER = 3
 """So many equal failures, and more of them than instances that are well."""
 
+COUNTED_FROM = 2
+"""A first failure is tried again at once and tells nothing of starts: after a power cut, everybody has one."""
+
 PROBE_AFTER = timedelta(seconds=60)
 """So long after the last failure one instance is tried."""
 
@@ -63,7 +66,7 @@ class FleetBrake:
         with self._guard:
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 self._well[instance.metadata.name] = ready.last_transition_at
-            elif record.count and record.last_at is not None:
+            elif record.count >= COUNTED_FROM and record.last_at is not None:
                 self._failing[instance.metadata.name] = _Failure(record.reason, record.message, record.last_at)
 
     def forget(self, name: str) -> None:

@@ -239,6 +239,19 @@ def test_different_failures_and_old_ones_brake_nobody(world: World) -> None:
     assert world.readiness("newer") == ("True", "Ready")
 
 
+def test_a_power_cut_brakes_nobody(world: World) -> None:
+    names = [f"web-{number}" for number in range(BRAKE_AFTER + 3)]
+    declare_all(world, *names)
+    for name in names:
+        world.settle(name)
+        world.engine.crash(world.get(name).metadata.uid, 255)
+    world.new_process()
+    for name in names:
+        world.agents.of(world.get(name).metadata.uid).state = "starting"
+        world.one_pass(name)
+    assert [running(world, name) for name in names] == [True] * len(names)
+
+
 # The disk ---------------------------------------------------------------------------------------------------------
 
 
