@@ -1,6 +1,6 @@
 # `make` or `make help` lists what there is. Every target sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help up demo down test test-unit faults simulate soak bench fuzz check setup engine images lock clean
+.PHONY: help up demo down test test-unit unit static faults simulate soak bench fuzz check setup engine images lock clean
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
@@ -17,7 +17,7 @@ demo: ## The whole job without any key: a scripted model, a throw-away repositor
 down: ## Stop the system and its instances, losing nothing; remove what the demo made
 	@sh scripts/down.sh
 
-test: setup images ## Every test, with containers and a browser
+test: setup images unit ## Every test, with containers and a browser
 	@bash scripts/test.sh
 
 test-unit: setup ## The tests that need no Docker (about a minute)
@@ -39,14 +39,21 @@ bench: setup images ## How fast, against bare scripts, and what it costs (25 min
 fuzz: setup ## Send the API what nobody would, for FUZZ_SECONDS (600)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} $(PYTEST) --capture=no tests/integration/api/test_fuzz.py
 
-check: setup ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
+check: setup static unit ## Formatting, lint, types, imports, scripts, unit tests, coverage of the reconciler
+	.venv/bin/coverage report --include 'controller/reconcile/*' --fail-under 100
+
+static: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	PYTHONPATH=containers .venv/bin/lint-imports
 	.venv/bin/shellcheck --external-sources scripts/*.sh containers/*/*.sh .ci/run
-	$(PYTEST) --numprocesses auto tests/unit --cov --cov-report=
-	.venv/bin/coverage report --include 'controller/reconcile/*' --fail-under 100
+
+# With coverage. `make check test` runs them once for both.
+unit: setup
+	mkdir -p test-results
+	rm -f .coverage .coverage.*
+	$(PYTEST) --numprocesses auto --cov --cov-report= --junitxml=test-results/unit.xml tests/unit
 
 setup: ## The Python environment .venv and, as root on Debian or Ubuntu, the programs tests need
 	@sh scripts/environment.sh dev

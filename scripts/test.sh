@@ -1,6 +1,6 @@
 #!/bin/bash
-# `make test`: every test. Unit tests on all processors first, then crashes without Docker; then, one at a time, what
-# runs containers and a browser; last the coverage of all together. Results go to test-results/.
+# The rest of `make test`, after the unit tests: crashes and a simulation without Docker; then what runs containers and a
+# browser, several at a time since it mostly waits; last the coverage of all together. Results go to test-results/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -9,8 +9,7 @@ MINIMUM_COVERAGE=90
 export TESTCONTAINERS_RYUK_DISABLED=true
 
 failed=0
-summary=
-rm -f .coverage .coverage.*
+summary="unit tests: passed"$'\n'
 mkdir -p test-results
 
 run() {
@@ -22,13 +21,14 @@ run() {
   summary+="$name tests: $(tail -n 1 "test-results/$name.log" | sed 's/^=* //; s/ =*$//')"$'\n'
 }
 
-run unit --numprocesses auto tests/unit
 # What needs no engine: a life of an instance, cut off at every side effect. Its coverage would only repeat the others'.
 cut_off=(tests/faults/test_in_process.py tests/faults/test_verify.py)
 run faults --numprocesses auto --no-cov "${cut_off[@]}"
 # The loop in a simulated world, and loops with one mistake that it has to find.
 run simulation --numprocesses auto --no-cov tests/simulation
-run system tests --ignore tests/unit --ignore tests/simulation "${cut_off[@]/#/--ignore=}"
+# One file is one process's, so that its tests share an installation.
+run system --numprocesses 4 --dist loadfile tests --ignore tests/unit --ignore tests/simulation \
+  "${cut_off[@]/#/--ignore=}"
 .venv/bin/coverage report --fail-under "$MINIMUM_COVERAGE" || failed=1
 printf '\n%s' "$summary"
 exit "$failed"
