@@ -23,25 +23,8 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 
-
-class Change(Protocol):
-    """One entry of the store's change log."""
-
-    @property
-    def resource_version(self) -> int:
-        """The store's revision of the change."""
-
-    @property
-    def kind(self) -> object:
-        """Kind of the changed object."""
-
-    @property
-    def desired(self) -> bool:
-        """Whether the user's half changed; ``False`` when only the controller wrote."""
-
-    @property
-    def name(self) -> str:
-        """Name of the changed object."""
+GATHER_SECONDS = 0.01
+"""Between two looks at the store's changes: nobody waits longer for that, and a burst of writes costs few looks."""
 
 
 class ChangeLog(Protocol):
@@ -53,8 +36,8 @@ class ChangeLog(Protocol):
     def wait(self, after: int, timeout: float) -> int:
         """Block until the revision is not ``after`` any more, or for ``timeout`` seconds; return it."""
 
-    def changes(self, after: int) -> Sequence[Change]:
-        """Return the newest change of each object changed since, in order."""
+    def wishes(self, kind: Kind, after: int) -> tuple[int, Sequence[str]]:
+        """Return the newest revision, and the names of the objects of which a user wants something else since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +57,21 @@ class StoreSource:
         seen = self.log.revision()
         self._announce_all(queue)
         while not stop.is_set():
-            revision = self.log.wait(seen, POLL_SECONDS)
-            if revision != seen:
-                seen = self._announce_changes(queue, seen, revision)
+            if self.log.wait(seen, POLL_SECONDS) != seen:
+                seen = self._announce_changes(queue, seen)
+                stop.wait(GATHER_SECONDS)
 
-    def _announce_changes(self, queue: Workqueue[Request], seen: int, revision: int) -> int:
+    def _announce_changes(self, queue: Workqueue[Request], seen: int) -> int:
         """Announce what changed after ``seen``; returns the revision up to which everything was announced."""
         try:
-            changes = self.log.changes(seen)
+            revision, names = self.log.wishes(self.kind, seen)
         except CcoError as error:  # the log no longer reaches back so far: look at everything
             logger.info("change log skipped", extra={"cco_reason": error.reason})
-            newest = self.log.revision()
-            self._announce_all(queue)
-            return newest
-        for change in changes:
-            if change.kind is self.kind and change.desired:
-                queue.add(Request(change.name))
-        return max([revision, *(change.resource_version for change in changes)])
+            revision = self.log.revision()
+            names = tuple(self.names())
+        for name in names:
+            queue.add(Request(name))
+        return revision
 
     def _announce_all(self, queue: Workqueue[Request]) -> None:
         for name in self.names():

@@ -6,10 +6,10 @@ controller that was overtaken. No other part of the project imports SQLAlchemy.
 """
 
 from .applied import Applied
-from .changes import Change, EventChange, RevisionGone
+from .changes import Change, EventChange, RevisionGone, Wishes
 from .fence import Claim
 from .integrity import Integrity
 from .selector import Selector
 from .store import Store
 
-__all__ = ["Applied", "Change", "Claim", "EventChange", "Integrity", "RevisionGone", "Selector", "Store"]
+__all__ = ["Applied", "Change", "Claim", "EventChange", "Integrity", "RevisionGone", "Selector", "Store", "Wishes"]

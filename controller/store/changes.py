@@ -1,4 +1,4 @@
-"""The change log: what is different since a revision.
+"""The change log: what is different since a revision; whole objects for watchers, names for the loop.
 
 There is no log table to keep short. Every object carries the revision of its newest change, so the log is a
 query; only deleted objects need a row of their own (a tombstone), and only those are ever forgotten.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, bindparam, select
+from sqlalchemy import BindParameter, CompoundSelect, Connection, Select, Table, bindparam, select, union_all
 
 from controller.errors import StoreError
 from controller.resources import Event, Instance, Kind, Repository
@@ -35,16 +35,13 @@ class Change:
     Attributes:
         type: ``ADDED`` when the object was made after the revision asked for; treat ``MODIFIED`` of an object
             you do not know as added, and ``DELETED`` of one as nothing.
-        desired: the user's half changed after the revision asked for: spec, labels, a wish to delete or a new
-            input. ``False`` = only what the controller wrote itself.
-        decode: returns ``object``; most of a change's cost, which the loop, that only wants names, need not pay.
+        decode: returns ``object``; most of a change's cost.
     """
 
     resource_version: int
     type: Literal["ADDED", "MODIFIED", "DELETED"]
     kind: Kind
     name: str
-    desired: bool
     decode: Callable[[], Instance | Repository] = field(repr=False)
 
     @property
@@ -55,6 +52,16 @@ class Change:
             Terminal: ``InvalidRecord``.
         """
         return self.decode()
+
+
+class Wishes(NamedTuple):
+    """The objects of which a user wants something else than before; ``revision`` is that of the look.
+
+    That is a new spec, new labels, a wish to delete, a new input, or that it was made or is gone.
+    """
+
+    revision: int
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,25 @@ def _question_of_deleted(kind: str, *, limited: bool) -> Select[Any]:
     return _question(table, limited=limited).where(table.c.kind == kind)
 
 
+@cache
+def _question_of_wishes(table: Table, kind: str) -> CompoundSelect[Any]:
+    beyond: BindParameter[int] = bindparam("beyond")
+    gone = schema.tombstones
+    living = select(table.c.name, table.c.resource_version).where(
+        table.c.resource_version > beyond,  # has an index, and is never behind the other one
+        table.c.desired_version > beyond,
+    )
+    deleted = select(gone.c.name, gone.c.resource_version).where(gone.c.resource_version > beyond, gone.c.kind == kind)
+    return union_all(living, deleted).order_by("resource_version")
+
+
+def read_wishes(connection: Connection, store: AnyStore, after: int) -> Wishes:
+    """See :meth:`Store.wishes`; the connection must see one moment."""
+    newest = _check_known(connection, after)
+    query = _question_of_wishes(store.table, store.kind.value)
+    return Wishes(newest, tuple(connection.scalars(query, {"beyond": after})))
+
+
 def read_changes(
     connection: Connection, stores: Sequence[AnyStore], after: int, limit: int | None = None
 ) -> list[Change]:
@@ -111,7 +137,8 @@ def read_events(connection: Connection, after: int) -> list[EventChange]:
     return [EventChange(row.resource_version, to_event(row)) for row in rows]
 
 
-def _check_known(connection: Connection, after: int) -> None:
+def _check_known(connection: Connection, after: int) -> int:
+    """Return the newest revision; raises RevisionGone."""
     known = look(connection)
     if not known.compacted <= after <= known.current:
         raise RevisionGone(
@@ -119,6 +146,7 @@ def _check_known(connection: Connection, after: int) -> None:
             f"changes since resource_version {after} are not known (only {known.compacted} to {known.current}): "
             "list everything again and watch from the resource_version of that list",
         )
+    return known.current
 
 
 def _read(connection: Connection, stores: Sequence[AnyStore], span: Span, limit: int | None) -> list[Change]:
@@ -139,7 +167,6 @@ def _live(connection: Connection, store: AnyStore, span: Span, limit: int | None
             type="ADDED" if row.created_version > span.after else "MODIFIED",
             kind=store.kind,
             name=row.name,
-            desired=row.desired_version > span.after,
             decode=partial(store.decode, row),
         )
         for row in rows
@@ -155,7 +182,6 @@ def _deleted(connection: Connection, store: AnyStore, span: Span, limit: int | N
             type="DELETED",
             kind=store.kind,
             name=row.name,
-            desired=True,
             decode=partial(store.parse, row.object),
         )
         for row in rows

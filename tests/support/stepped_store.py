@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from controller.errors import CcoError, NotFound, Retryable
+from controller.resources import Kind
 from controller.store import Store
 
 from .simulated_threads import Schedule
 
 PARTS = frozenset({"instances", "repositories", "inputs", "events"})
-READS = frozenset({"get", "get_by_uid", "list", "names", "count", "pending", "changes", "revision"})
+READS = frozenset({"get", "get_by_uid", "list", "names", "count", "pending", "wishes", "revision"})
 
 
 def locked() -> CcoError:
@@ -73,13 +74,13 @@ class SteppedStore:
         self._schedule.wait("wait for a change", changed, timeout)
         return self.store.wait(after, 0.0, events=events)
 
-    def changes(self, after: int, limit: int | None = None) -> Any:
-        """See ``Store.changes``; may have forgotten what was."""
-        self._schedule.pause("store.changes")
+    def wishes(self, kind: Kind, after: int) -> Any:
+        """See ``Store.wishes``; may have forgotten what was."""
+        self._schedule.pause("store.wishes")
         if self.log_is_gone:
             self.log_is_gone = False
             raise CcoError("RevisionGone", "the log does not reach back so far: a test says so")
-        return self.store.changes(after, limit)
+        return self.store.wishes(kind, after)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:

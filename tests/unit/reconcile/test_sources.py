@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from controller.errors import Conflict
 from controller.reconcile import sources
 from controller.reconcile.loop import Request, Source
-from controller.reconcile.sources import Change, ResyncSource, RuntimeSource, StoreSource
+from controller.reconcile.sources import ResyncSource, RuntimeSource, StoreSource
 from controller.reconcile.workqueue import Workqueue
 from controller.resources import Kind
 from controller.runtime.choice import Runtimes, only
@@ -129,16 +128,6 @@ def test_the_store_announces_what_another_process_wrote(world: World, tmp_path: 
         assert told.names(1) == ["web"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A change, in the words of the change log."""
-
-    resource_version: int
-    name: str
-    kind: object = Kind.INSTANCE
-    desired: bool = True
-
-
 class ForgetfulLog:
     """A change log that does not reach back to 5; while 8 and 9 are looked at, 10 is written."""
 
@@ -156,12 +145,13 @@ class ForgetfulLog:
             threading.Event().wait(timeout)
         return self.now
 
-    def changes(self, after: int) -> Sequence[Change]:
+    def wishes(self, kind: Kind, after: int) -> tuple[int, Sequence[str]]:
+        assert kind is Kind.INSTANCE
         self.asked.append(after)
         if after < 7:
             raise RevisionGone("RevisionGone", "list again")
         self.now = 10
-        return [Entry(8, "late"), Entry(10, "newer than the revision"), Entry(10, "shop", Kind.REPOSITORY)]
+        return self.now, ["late", "newer than the revision"]
 
 
 def test_where_the_log_does_not_reach_back_everything_is_announced() -> None:
@@ -171,6 +161,15 @@ def test_where_the_log_does_not_reach_back_everything_is_announced() -> None:
         assert told.names(5) == ["api", "first", "late", "newer than the revision", "web"]
         assert told.nothing()
     assert log.asked == [5, 7], "what was announced is not asked for again"
+
+
+def test_of_a_burst_of_changes_the_first_is_announced_at_once_and_the_others_soon(world: World) -> None:
+    world.register()
+    with running(instances(world)) as told:
+        for number in range(5):
+            world.declare(f"web-{number}")
+        assert told.names(5) == [f"web-{number}" for number in range(5)]
+        assert told.nothing(), "and none of them twice"
 
 
 # The runtime ---------------------------------------------------------------------------------------------------

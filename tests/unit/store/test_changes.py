@@ -36,14 +36,30 @@ def test_each_object_appears_once_with_its_newest_change(store: Store, new_insta
     store.instances.update_status(first.metadata.uid, InstanceStatus(attempt=1))
     store.instances.request_deletion("b")
     store.instances.purge(store.instances.get("b").metadata.uid)
-    assert [(c.type, c.name, c.desired) for c in store.changes(start)] == [
-        ("ADDED", "c", True),
-        ("MODIFIED", "a", False),
-        ("DELETED", "b", True),
-    ]
+    assert [(c.type, c.name) for c in store.changes(start)] == [("ADDED", "c"), ("MODIFIED", "a"), ("DELETED", "b")]
     (deleted,) = store.changes(store.revision() - 1)
     assert deleted.object.metadata.deletion_requested_at is not None
     assert deleted.resource_version == deleted.object.metadata.resource_version == store.revision()
+
+
+def test_wishes_are_what_users_want_anew_and_not_what_the_controller_writes(store: Store, new_instance: New) -> None:
+    first = store.instances.create(new_instance("a"))
+    gone = store.instances.create(new_instance("b"))
+    start = store.revision()
+    store.instances.update_status(first.metadata.uid, InstanceStatus(attempt=1))
+    store.events.record(Kind.INSTANCE, "a", first.metadata.uid, EventType.NORMAL, "Created", "m")
+    assert store.wishes(Kind.INSTANCE, start) == (store.revision(), ())
+    store.instances.create(new_instance("c"))
+    sent = store.inputs.create("a", first.metadata.uid, "go on")
+    store.instances.request_deletion("b")
+    store.instances.purge(gone.metadata.uid)
+    assert store.wishes(Kind.INSTANCE, start) == (store.revision(), ("c", "a", "b"))
+    assert store.wishes(Kind.REPOSITORY, start) == (store.revision(), ())
+    before = store.revision()
+    store.inputs.set_state(sent.id, InputState.DELIVERED)
+    assert store.wishes(Kind.INSTANCE, before) == (before + 1, ())
+    with pytest.raises(RevisionGone):
+        store.wishes(Kind.INSTANCE, store.revision() + 1)
 
 
 def test_a_limit_never_splits_a_revision(store: Store, new_instance: New) -> None:

@@ -107,10 +107,12 @@ def test_a_new_input_is_a_wish_of_its_instance(store: Store, new_instance: New) 
     before = store.revision()
     made = store.inputs.create("web", uid, "hello")
     (change,) = store.changes(before)
-    assert (change.name, change.kind, change.desired) == ("web", Kind.INSTANCE, True)
+    assert (change.name, change.kind) == ("web", Kind.INSTANCE)
+    assert store.wishes(Kind.INSTANCE, before).names == ("web",)
     store.inputs.set_state(made.id, InputState.DELIVERED)
-    (change,) = store.changes(change.resource_version)
-    assert not change.desired
+    (answer,) = store.changes(change.resource_version)
+    assert answer.name == "web"
+    assert store.wishes(Kind.INSTANCE, change.resource_version).names == ()
 
 
 def test_inputs_go_with_their_instance(store: Store, new_instance: New) -> None:
