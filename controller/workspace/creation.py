@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from controller.errors import Conflict, Terminal
@@ -30,11 +31,18 @@ from .types import Presence, WorkspaceRef
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where the branch is or will be: ``commit`` is its base, ``head`` its present value if it exists."""
+    """Where the branch is or will be.
+
+    Attributes:
+        commit: its base.
+        head: its present value if it exists.
+        config: the repository's, as it was when everything was checked.
+    """
 
     commit: str
     head: str | None
     base_branch: str | None
+    config: Mapping[str, str]
 
 
 def check_ref(ref: WorkspaceRef) -> None:
@@ -113,7 +121,7 @@ def _check(repository: Repository, ref: WorkspaceRef, found: Found) -> Start:
     config = read_config(repository)
     object_stores(repository)
     _check_objects_readable(repository, ref)
-    start = _find_start(repository, ref, found.record)
+    start = _find_start(repository, ref, found.record, config)
     with folder_lock(repository.git_dir):  # a worktree that is being added makes git fail that looks at all of them
         if found.registration is not None and not worktree.is_readable(found.registration):
             worktree.mend(repository, ref, found.registration)  # so does one whose git was killed
@@ -153,14 +161,14 @@ def _check_objects_readable(repository: Repository, ref: WorkspaceRef) -> None:
     )
 
 
-def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None) -> Start:
+def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None, config: Mapping[str, str]) -> Start:
     git = repository.git
     names = RefNames(ref.instance, ref.uid, ref.attempt)
     found = refs.read_instance_refs(git, names, ref.branch)
-    base_branch = ref.base_branch or _current_branch(git)
+    base_branch = ref.base_branch or refs.current_branch(git)
     known = found.base or (memory.base_commit if memory is not None else None)
     if found.head is not None:
-        return Start(known or found.head, found.head, base_branch)
+        return Start(known or found.head, found.head, base_branch, config)
     if found.base is not None:  # made in the transaction that made the branch: a person deleted it since
         raise branch_deleted(ref, found)
     if base_branch is None:
@@ -171,7 +179,7 @@ def _find_start(repository: Repository, ref: WorkspaceRef, memory: Record | None
         )
     commit = _resolve_base(git, ref, base_branch)
     check_name_free(git, ref.branch)
-    return Start(commit, None, base_branch)
+    return Start(commit, None, base_branch, config)
 
 
 def branch_deleted(ref: WorkspaceRef, found: refs.InstanceRefs) -> Terminal:
@@ -182,11 +190,6 @@ def branch_deleted(ref: WorkspaceRef, found: refs.InstanceRefs) -> Terminal:
         f"branch {ref.branch!r} of instance {ref.instance!r} was deleted: bring it back with "
         f"'git branch {ref.branch} {kept}', or delete the instance",
     )
-
-
-def _current_branch(git: Git) -> str | None:
-    name = git.run("symbolic-ref", "-q", "HEAD", accept=(0, 1)).text
-    return name.removeprefix("refs/heads/") or None
 
 
 def _resolve_base(git: Git, ref: WorkspaceRef, base_branch: str) -> str:
@@ -213,13 +216,13 @@ def check_name_free(git: Git, branch: str) -> None:
     """Refuse a branch that git cannot store beside an existing one: ``a`` and ``a/b`` exclude each other."""
     parts = branch.split("/")
     parents = {"/".join(parts[:length]) for length in range(1, len(parts))}
-    patterns = [f"refs/heads/{name}" for name in (*parents, branch)]
-    for name in git.run("for-each-ref", "--format=%(refname:lstrip=2)", "--", *patterns).lines():
-        if name in parents or name.startswith(f"{branch}/"):
-            raise Terminal(
-                "BranchNameTaken",
-                f"branch {branch!r} cannot be made beside the existing branch {name!r}: choose another name",
-            )
+    in_the_way = refs.read(git, [f"refs/heads/{name}" for name in parents], [f"refs/heads/{branch}/"])
+    for name in in_the_way:
+        other = name.removeprefix("refs/heads/")
+        raise Terminal(
+            "BranchNameTaken",
+            f"branch {branch!r} cannot be made beside the existing branch {other!r}: choose another name",
+        )
 
 
 def _check_branch_free(repository: Repository, ref: WorkspaceRef, found: Found) -> None:
@@ -292,7 +295,7 @@ def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, l
     now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)
     commit = working_commit(read_refs(ref.private), now, ref.branch)
     tree = commit if commit != (start.head or start.commit) else None
-    worktree.fill(repository, ref, admin, lock_fd, tree=tree)
+    worktree.fill(repository, ref, admin, lock_fd, start.config, tree=tree)
 
 
 def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> bool:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from controller.errors import Unavailable
 from controller.runtime.protocol import Mount
 
+from . import refs
 from .git import Git
 from .record import StatePaths
 from .repository import Repository, is_shallow, object_stores, read_config
@@ -75,13 +76,10 @@ def is_damaged(ref: WorkspaceRef) -> bool:
 
 def seed_refs(repository: Repository, branch: str, base_branch: str | None) -> dict[str, str]:
     """Return the refs a private git directory starts with: branch, base branch (here and upstream) and tags."""
-    patterns = [f"refs/heads/{branch}", "refs/tags/"]
+    wanted = [f"refs/heads/{branch}"]
     if base_branch is not None:
-        patterns += [f"refs/heads/{base_branch}", f"refs/remotes/{base_branch}", f"refs/remotes/origin/{base_branch}"]
-    out = repository.git.run("for-each-ref", "--format=%(objectname) %(refname)", "--", *patterns)
-    exact = set(patterns)
-    pairs = (line.partition(" ")[::2] for line in out.lines())
-    return {name: commit for commit, name in pairs if name in exact or name.startswith("refs/tags/")}
+        wanted += [f"refs/heads/{base_branch}", f"refs/remotes/{base_branch}", f"refs/remotes/origin/{base_branch}"]
+    return refs.read(repository.git, wanted, ["refs/tags/"])
 
 
 def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> bool:

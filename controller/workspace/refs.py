@@ -10,6 +10,7 @@ from controller.errors import Retryable
 
 from .git import Git, GitFailed
 from .names import RefNames
+from .refs_on_disk import NotPlain, read_current_branch, read_plain
 
 ANY = ""
 """As an old value: whatever the ref has."""
@@ -42,12 +43,29 @@ class InstanceRefs:
         return next(reversed([*self.snapshots.values()]), None)
 
 
+def read(git: Git, exact: Sequence[str] = (), below: Sequence[str] = ()) -> dict[str, str]:
+    """Return refs with their values, by full name, sorted: those named, and all in the folders (``refs/tags/``)."""
+    try:
+        return read_plain(git.git_dir, exact, below)
+    except NotPlain:
+        named = frozenset(exact)
+        out = git.run("for-each-ref", "--sort=refname", "--format=%(objectname) %(refname)", "--", *exact, *below)
+        pairs = (line.partition(" ")[::2] for line in out.lines())
+        return {name: value for value, name in pairs if name in named or name.startswith(tuple(below))}
+
+
+def current_branch(git: Git) -> str | None:
+    """Return the branch the repository itself is on; ``None`` when its HEAD is detached."""
+    try:
+        return read_current_branch(git.git_dir)
+    except NotPlain:
+        return git.run("symbolic-ref", "-q", "HEAD", accept=(0, 1)).text.removeprefix("refs/heads/") or None
+
+
 def read_instance_refs(git: Git, names: RefNames, branch: str) -> InstanceRefs:
-    """Return the instance's refs; one git process."""
+    """Return the instance's refs."""
     user = f"refs/heads/{branch}"
-    patterns = (user, names.base, names.brought, names.pending, names.home, names.snapshots)
-    out = git.run("for-each-ref", "--sort=refname", "--format=%(objectname) %(refname)", "--", *patterns)
-    found = {name: commit for commit, _, name in (line.partition(" ") for line in out.lines())}
+    found = read(git, (user, names.base, names.brought, names.pending), (names.home, names.snapshots))
     return InstanceRefs(
         head=found.get(user),
         base=found.get(names.base),

@@ -8,6 +8,7 @@ exists), or, where a person unlocked it, the one our memory names. All others ar
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from controller.errors import Conflict, Terminal
 from .git import LONG, GitFailed
 from .names import lock_reason
 from .record import Record
-from .repository import Repository, filters_off, read_config
+from .repository import Repository, filters_off
 from .safe_files import chown_tree, make_directories, read_text, remove_tree, write_file
 from .types import WorkspaceRef
 
@@ -223,7 +224,15 @@ def is_empty(worktree: str) -> bool:
     return set(os.listdir(worktree)) <= {".git"}
 
 
-def fill(repository: Repository, ref: WorkspaceRef, admin: str, lock_fd: int, *, tree: str | None = None) -> None:
+def fill(
+    repository: Repository,
+    ref: WorkspaceRef,
+    admin: str,
+    lock_fd: int,
+    config: Mapping[str, str],
+    *,
+    tree: str | None = None,
+) -> None:
     """Write the files of HEAD, or those of ``tree`` with the index at HEAD, and hand the folder to the agent.
 
     Overwrites: only for a worktree that is empty or was never complete. Filters do not run, so large files of
@@ -232,7 +241,6 @@ def fill(repository: Repository, ref: WorkspaceRef, admin: str, lock_fd: int, *,
     """
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
-    config = read_config(repository)
     git = repository.git.at(admin, ref.worktree).with_env(filters_off(config))
     if config.get("core.sparsecheckout") == "true" and config.get("extensions.worktreeconfig") == "true":
         # Git copied the setting; a person's next git command here would take files away under the agent.
