@@ -23,6 +23,13 @@ _NEWEST = (
     .order_by(_TABLE.c.id.desc())
     .limit(1)
 )
+_COUNT = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("newest_id"))
+    .values(occurrences=_TABLE.c.occurrences + 1, last_at=bindparam("now"), resource_version=bindparam("revision"))
+)
+_INSERT = _TABLE.insert()
+_FORGET = delete(_TABLE).where(_TABLE.c.id <= bindparam("last_id"))
 
 
 class EventStore:
@@ -49,29 +56,24 @@ class EventStore:
             revision = bump_for_event(connection)
             newest = connection.execute(_NEWEST, {"object_uid": uid}).first()
             if newest is not None and (newest.type, newest.reason, newest.message) == (type.value, reason, message):
-                connection.execute(
-                    update(_TABLE)
-                    .where(_TABLE.c.id == newest.id)
-                    .values(occurrences=_TABLE.c.occurrences + 1, last_at=now, resource_version=revision)
-                )
+                connection.execute(_COUNT, {"newest_id": newest.id, "now": now, "revision": revision})
                 return
-            result = connection.execute(
-                _TABLE.insert().values(
-                    kind=kind.value,
-                    name=name,
-                    uid=uid,
-                    type=type.value,
-                    reason=reason,
-                    message=message,
-                    occurrences=1,
-                    first_at=now,
-                    last_at=now,
-                    resource_version=revision,
-                )
-            )
+            made = {
+                "kind": kind.value,
+                "name": name,
+                "uid": uid,
+                "type": type.value,
+                "reason": reason,
+                "message": message,
+                "occurrences": 1,
+                "first_at": now,
+                "last_at": now,
+                "resource_version": revision,
+            }
+            result = connection.execute(_INSERT, made)
             newest_id = int(result.inserted_primary_key[0]) if result.inserted_primary_key else 0
             if newest_id % 100 == 0:
-                connection.execute(delete(_TABLE).where(_TABLE.c.id <= newest_id - self.MAX_EVENTS))
+                connection.execute(_FORGET, {"last_id": newest_id - self.MAX_EVENTS})
 
     def list(
         self, kind: Kind | None = None, name: str | None = None, after: int | None = None, limit: int | None = None

@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 
 from controller.errors import NotFound
 from controller.resources import Input, InputState
@@ -22,7 +22,7 @@ _PENDING = (  # made once: every pass asks, and making it costs as much as askin
     select(_TABLE)
     .where(
         _TABLE.c.uid == bindparam("object_uid"),
-        _TABLE.c.state.in_([InputState.PENDING.value, InputState.DELIVERED.value]),
+        or_(_TABLE.c.state == InputState.PENDING.value, _TABLE.c.state == InputState.DELIVERED.value),
     )
     .order_by(_TABLE.c.id)
 )

@@ -40,6 +40,7 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         self.table = table
         self._by_name = select(table).where(table.c.name == bindparam("object_name"))
         self._by_uid = select(table).where(table.c.uid == bindparam("object_uid"))
+        self._of_uid = update(table).where(table.c.uid == bindparam("object_uid"))
         self._status_row = select(table.c.status, *self._status_extras()).where(table.c.uid == bindparam("object_uid"))
 
     # -- reading ------------------------------------------------------------------------------------------
@@ -210,11 +211,8 @@ class ObjectStore(Generic[Obj, Spec, Status]):
             if row is None:
                 return False
             if values := self._status_changes(row, text, status):
-                connection.execute(
-                    update(self.table)
-                    .where(self.table.c.uid == uid)
-                    .values(resource_version=bump(connection), **values)
-                )
+                values["resource_version"] = bump(connection)
+                connection.execute(self._of_uid, {"object_uid": uid, **values})
         return True
 
     def purge(self, uid: str) -> None:
