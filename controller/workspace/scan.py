@@ -140,8 +140,21 @@ class _Scan:
                     except PermissionError as error:
                         raise self._unreadable(here) from error
                     self._walk(inner, f"{here}/", f"{saved_as}/", depth + 1)
-            else:
+            elif not self._is_known(entry, here, saved_as):
                 self._note(folder, entry.name, here, saved_as)
+
+    def _is_known(self, entry: os.DirEntry[str], path: str, saved_as: str) -> bool:
+        """Note a file that is still what it was when it was read last, without opening it."""
+        try:
+            info = entry.stat(follow_symlinks=False)
+        except OSError:
+            return False
+        oid = _cache.get(_key(info, sha256=self._sha256)) if stat.S_ISREG(info.st_mode) else None
+        expected = self._tracked.get(saved_as)
+        if oid is None or (expected is not None and expected.oid != oid):
+            return False
+        self.found[saved_as] = Entry(_mode(info), oid, path)
+        return True
 
     def _note(self, folder: int, name: str, path: str, saved_as: str) -> None:
         expected = self._tracked.get(saved_as)
@@ -205,11 +218,6 @@ def read_entry(folder: int, name: str, path: str, *, sha256: bool, expected: str
 
 def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry:
     info = os.fstat(fd)
-    mode = EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE
-    key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, sha256)
-    oid = _cache.get(key)
-    if oid is not None and expected in (oid, None):
-        return Entry(mode, oid, path)
     unix = None
     if info.st_size <= _WHOLE:
         content = b"".join(_pieces(fd))
@@ -222,8 +230,16 @@ def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry
             digest.update(piece)
         oid = digest.hexdigest()
     if time.time_ns() - info.st_ctime_ns > _SETTLED_NS:  # a younger file may change again within the clock's grain
-        _cache.put(key, oid)
-    return Entry(mode, oid, path, unix)
+        _cache.put(_key(info, sha256=sha256), oid)
+    return Entry(_mode(info), oid, path, unix)
+
+
+def _key(info: os.stat_result, *, sha256: bool) -> tuple[object, ...]:
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, sha256)
+
+
+def _mode(info: os.stat_result) -> str:
+    return EXECUTABLE if info.st_mode & stat.S_IXUSR else FILE
 
 
 def blob_id(content: bytes, *, sha256: bool) -> str:

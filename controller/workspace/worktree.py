@@ -282,8 +282,8 @@ def unregister(repository: Repository, registration: Registration) -> None:
         and registration.head is not None
         and _is_written(os.path.join(registration.admin, "commondir"))
     ):
-        if registration.lock is not None:
-            repository.git.run("worktree", "unlock", "--end-of-options", path)
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(registration.admin, "locked"))  # all that `git worktree unlock` does
         repository.git.run("worktree", "remove", "--end-of-options", path)
     else:
         remove_tree(registration.admin)
