@@ -37,16 +37,16 @@ def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) ->
     save = _unsaved(workspace, or_lose=discard)
     if any(workload.state in _ALIVE for workload in observed.workloads):
         return Plan((*save, StopWorkload(_WHY)))
-    if observed.workloads:
-        return Plan((*_bring_home(workspace, or_lose=discard), *save, RemoveWorkload(_WHY)))
+    stopped = (RemoveWorkload(_WHY),) if observed.workloads else ()
+    ended = (*_bring_home(workspace, or_lose=discard), *save, *stopped)
     if save and not discard:
-        return Plan((*_bring_home(workspace), *save))
-    steps: list[Action] = []
+        return Plan(ended)  # the next pass looks whether everything is saved now
+    place: tuple[Action, ...] = ()
     if workspace.presence in {Presence.READY, Presence.BROKEN}:
         keep = instance.spec.worktree_policy is WorktreePolicy.RETAIN
         what = "the worktree is kept by worktree_policy" if keep else "everything in it is in the repository"
-        steps = [*_bring_home(workspace, or_lose=discard), *save, RemoveWorkspace(keep, what, or_lose=discard)]
-    return Plan((*steps, RemoveHome(_WHY), Release("nothing of the instance is left")))
+        place = (RemoveWorkspace(keep, what, or_lose=discard),)
+    return Plan((*ended, *place, RemoveHome(_WHY), Release("nothing of the instance is left")))
 
 
 def delete_without_repository(instance: Instance, observed: Observed, why: Blocked) -> Plan:

@@ -203,7 +203,11 @@ DELETION: dict[str, Row] = {
     "has no worktree to remove": Row(SAVED.but(workspace=workspace(Presence.ABSENT)), LAST_STEPS[2:]),
     "does not touch somebody else's worktree": Row(SAVED.but(workspace=workspace(Presence.FOREIGN)), LAST_STEPS[2:]),
     "does not touch somebody else's worktree, and removes its own container": Row(
-        SAVED.but(workspace=workspace(Presence.FOREIGN), workloads=(exited(143),)), ["RemoveWorkload"]
+        SAVED.but(workspace=workspace(Presence.FOREIGN), workloads=(exited(143),)),
+        ["RemoveWorkload", *LAST_STEPS[2:]],
+    ),
+    "removes the container before the worktree, in one pass where there is nothing to save": Row(
+        SAVED.but(workloads=(exited(143),)), [LAST_STEPS[0], "RemoveWorkload", *LAST_STEPS[1:]]
     ),
     "does not care whether it should run or has failed": Row(
         SAVED.but(
