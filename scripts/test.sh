@@ -1,6 +1,6 @@
 #!/bin/bash
-# The rest of `make test`, after the unit tests: crashes and a simulation without Docker; then what runs containers and a
-# browser, several at a time since it mostly waits; last the coverage of all together. Results go to test-results/.
+# The rest of `make test`, after the unit tests: faults and a simulation; what needs no engine; what runs containers, several
+# at a time since it mostly waits; last the coverage of all together. Results go to test-results/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -21,14 +21,16 @@ run() {
   summary+="$name tests: $(tail -n 1 "test-results/$name.log" | sed 's/^=* //; s/ =*$//')"$'\n'
 }
 
-# What needs no engine: a life of an instance, cut off at every side effect. Its coverage would only repeat the others'.
-cut_off=(tests/faults/test_in_process.py tests/faults/test_verify.py)
+# A life of an instance cut off at every side effect, and the loop in a simulated world, with loops that hold one mistake.
+# Their coverage would only repeat the others'.
+cut_off=(tests/faults/test_in_process.py tests/faults/test_verify.py tests/simulation)
 run faults --numprocesses auto --no-cov "${cut_off[@]}"
-# The loop in a simulated world, and loops with one mistake that it has to find.
-run simulation --numprocesses auto --no-cov tests/simulation
-# One file is one process's, so that its tests share an installation.
-run system --numprocesses 4 --dist loadfile tests --ignore tests/unit --ignore tests/simulation \
-  "${cut_off[@]/#/--ignore=}"
+
+# One file is one process's, so that its tests share what they need. What has a browser does not run beside containers:
+# each that comes or goes is a change of the network, which ends what a page is loading.
+rest=(tests/faults tests/e2e tests/integration "${cut_off[@]/#/--ignore=}" --dist loadfile --no-loadscope-reorder)
+run local --numprocesses auto -m "not docker" "${rest[@]}"
+run docker --numprocesses 4 -m docker "${rest[@]}"
 .venv/bin/coverage report --fail-under "$MINIMUM_COVERAGE" || failed=1
 printf '\n%s' "$summary"
 exit "$failed"

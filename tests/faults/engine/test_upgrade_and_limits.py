@@ -84,7 +84,7 @@ def test_a_controller_without_open_files_recovers(world: EngineWorld, engine: Ow
     world.until_ready("one", "two")
     world.remember()
     lives = world.lives("one", "two")
-    resource.prlimit(world.controller, resource.RLIMIT_NOFILE, (FEW, FEW))
+    usual = resource.prlimit(world.controller, resource.RLIMIT_NOFILE, (FEW, FEW))
     with ExitStack() as stack:
         path = str(world.system.state_dir / "controller.sock")
         full = partial(takes_no_more, stack, path, world.controller)
@@ -93,6 +93,7 @@ def test_a_controller_without_open_files_recovers(world: EngineWorld, engine: Ow
         engine.docker("kill", world.container("two"))
         share = cpu_share(world.controller, 5.0)
         assert world.get("one").metadata.name == "one", "what is stored can be read"
+    resource.prlimit(world.controller, resource.RLIMIT_NOFILE, usual)
     world.until_ready("one", "two", "three")
     assert world.lives("one") == {"one": lives["one"]}
     assert world.restarts("one", "two", "three") == {"one": 0, "two": 1, "three": 0}

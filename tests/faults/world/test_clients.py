@@ -68,7 +68,7 @@ def test_clients_that_never_read_cost_little_and_hold_up_nobody(world: World) ->
         for request in (*[watch] * DEAD_READERS, *[half] * HALF_OPEN):
             stack.enter_context(connect(world, request))
         for number in range(CHANGES):
-            world.patch("watched", env={"NUMBER": str(number), "BULK": "x" * 2000})
+            world.patch("watched", prompt=f"{number} {'x' * 2000}")  # which restarts nothing
         last = world.get("watched").metadata.resource_version
         world.until(lambda: seen[-1] >= last, "the healthy client has seen the last change", timeout=20)
         assert resident(server) - before < GROWTH
