@@ -15,7 +15,6 @@ from typing import Protocol
 from .agents import AgentLinks
 from .credentials import Credentials
 from .doctor.doctor import Doctor
-from .errors import NotFound
 from .manifests import Manifests
 from .orphans.assembly import assemble
 from .reconcile.actions import Plan
@@ -69,7 +68,9 @@ class Application:
         self._manifests = Manifests(settings, store.check_fence)
         self._links = AgentLinks(RunDirectories(settings).path, credentials.read, self._wake, store.check_fence)
         places = (settings.state_dir, *((settings.worktree_base_path,) if settings.worktree_base_path else ()))
-        self._disk = DiskWatch(self._links, self._name_of, places, settings.disk_full_percent / 100, self._wake)
+        self._disk = DiskWatch(
+            self._links, store.instances.name_of, places, settings.disk_full_percent / 100, self._wake
+        )
         self._orphans = assemble(settings, store, runtimes, self._workspaces, _now)
         self._reconciler = self._make_reconciler()
         self._instances = self._make_loop()
@@ -78,7 +79,7 @@ class Application:
             self._instances,
             UsageRecorder(self._links, store.instances, settings.heartbeat_seconds),
             self._disk,
-            SilenceWatch(self._links, self._reconciler.pace, self._name_of, self._wake),
+            SilenceWatch(self._links, self._reconciler.pace, store.instances.name_of, self._wake),
             self._orphans.timer,
             StreamServer(settings.controller_socket, self._routes(), store.check_fence),
         )
@@ -129,11 +130,11 @@ class Application:
         )
 
     def _make_loop(self) -> Controller:
-        names, runtimes = self._store.instances.names, self._runtimes
+        instances, runtimes = self._store.instances, self._runtimes
         sources: tuple[Source, ...] = (
-            StoreSource(self._store, Kind.INSTANCE, names),
-            *(RuntimeSource(runtimes, name, self._name_of, names) for name in runtimes.names),
-            ResyncSource(names, self._settings.resync_seconds),
+            StoreSource(self._store, Kind.INSTANCE, instances.names),
+            *(RuntimeSource(runtimes, name, instances.name_of, instances.names) for name in runtimes.names),
+            ResyncSource(instances.names, self._settings.resync_seconds),
         )
         return Controller("instance", self._reconciler, sources, workers=self._settings.workers)
 
@@ -188,12 +189,6 @@ class Application:
 
     def _wake(self, name: str) -> None:
         self._instances.queue.add(Request(name))
-
-    def _name_of(self, uid: str) -> str | None:
-        try:
-            return self._store.instances.get_by_uid(uid).metadata.name
-        except NotFound:
-            return None
 
 
 def docker_view(settings: Settings) -> EngineView:

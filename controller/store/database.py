@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from controller.errors import CcoError, Retryable, Terminal
 
-from .fence import Fence
+from .fence import GENERATION, Fence
 from .high_water import HighWater
 from .installation import create_private
 from .line import Line
@@ -118,6 +118,14 @@ class Database:
             self._line.leave()
         self.signal.moved_here()
 
+    def check_fence(self) -> None:
+        """Compare with the newest claim outside of a transaction; see :meth:`Fence.check` for what it raises."""
+        self.check_identity()
+        if self.fence.generation is not None and self.signal.generation() == self.fence.generation:
+            return
+        with self.read() as connection:
+            self.fence.check(connection)
+
     def use_wal(self) -> str:
         """Switch the file to write-ahead logging, which it stays in; return the mode it is in now."""
         with translated(self.path), closing(self._engine.raw_connection()) as connection:
@@ -212,6 +220,11 @@ class Signal:
         with self._condition, translated(self._path):
             return None if self.closed else Revisions(*self._connection.execute(_REVISIONS).fetchone())
 
+    def generation(self) -> int | None:
+        """Return that of the newest claim (see ``fence``), as cheaply; ``None`` when it cannot be told now."""
+        with self._condition:
+            return None if self.closed else self._ask(GENERATION)
+
     def moved_here(self) -> None:
         """Wake the waiters of this process."""
         with self._condition:
@@ -246,10 +259,14 @@ class Signal:
             self._condition.notify_all()
 
     def _read(self) -> int:
+        version = self._ask("PRAGMA data_version")
+        return -1 if version is None else version
+
+    def _ask(self, question: str) -> int | None:
         try:
-            row = self._connection.execute("PRAGMA data_version").fetchone()
-        except sqlite3.OperationalError:
-            return -1  # a look that failed is a reason to look properly, never a reason to stay asleep
+            row = self._connection.execute(question).fetchone()
+        except sqlite3.DatabaseError:
+            return None  # a look that failed is a reason to look properly, never a reason to stay asleep
         return int(row[0])
 
 

@@ -20,7 +20,7 @@ from . import schema
 _TABLE = schema.installation
 _LOOK = select(_TABLE.c.controller_generation, _TABLE.c.controller)
 
-_GENERATION = (
+GENERATION = (
     "SELECT controller_generation FROM installation"  # in every transaction: SQLAlchemy's own way takes twice as long
 )
 
@@ -67,7 +67,7 @@ class Fence:
         """
         if self.generation is None:
             return
-        if connection.exec_driver_sql(_GENERATION).scalar() != self.generation:
+        if connection.exec_driver_sql(GENERATION).scalar() != self.generation:
             newest = look(connection)
             error = Fenced(
                 "Fenced",

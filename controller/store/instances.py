@@ -16,6 +16,7 @@ from .objects import ObjectStore
 from .revision import bump
 
 _TABLE = schema.instances
+_NAME = select(_TABLE.c.name).where(_TABLE.c.uid == bindparam("object_uid"))
 
 
 class InstanceStore(ObjectStore[Instance, InstanceSpec, InstanceStatus]):
@@ -27,6 +28,12 @@ class InstanceStore(ObjectStore[Instance, InstanceSpec, InstanceStatus]):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database, _TABLE)
+
+    def name_of(self, uid: str) -> str | None:
+        """Return the name of the instance with that uid, ``None`` when there is none."""
+        with self._database.read() as connection:
+            name: str | None = connection.scalar(_NAME, {"object_uid": uid})
+        return name
 
     def record_usage(self, usage: Mapping[str, Usage]) -> None:
         """Store the newest usage by uid: one transaction and one revision for all; unknown uids are ignored."""

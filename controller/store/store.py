@@ -99,8 +99,7 @@ class Store:
         Raises:
             Fenced: somebody has; nothing more may be done.
         """
-        with self._database.read() as connection:
-            self._database.fence.check(connection)
+        self._database.check_fence()
 
     def integrity(self) -> Integrity:
         """Examine the whole file; reads all of it, so ask when a person does, not on a timer."""

@@ -18,7 +18,6 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from controller.errors import NotFound
 from controller.reconcile import loop, sources, workqueue
 from controller.reconcile.brake import FleetBrake
 from controller.reconcile.loop import Controller, Reconciler, Request, Result, Source
@@ -78,10 +77,7 @@ class SimulatedWorld(World):
         return events.get_nowait()
 
     def name_of(self, uid: str) -> str | None:
-        try:
-            return self.store.instances.get_by_uid(uid).metadata.name
-        except NotFound:
-            return None
+        return self.store.instances.name_of(uid)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from controller.store import Store
 from .simulated_threads import Schedule
 
 PARTS = frozenset({"instances", "repositories", "inputs", "events"})
-READS = frozenset({"get", "get_by_uid", "list", "names", "count", "pending", "wishes", "revision"})
+READS = frozenset({"get", "get_by_uid", "list", "name_of", "names", "count", "pending", "wishes", "revision"})
 
 
 def locked() -> CcoError:
