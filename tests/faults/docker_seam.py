@@ -82,12 +82,12 @@ def _subscription(injector: Injector) -> type[events._Subscription]:
     event = Call(Seam.EVENT, "event", writes=False)
 
     class Watched(events._Subscription):  # noqa: SLF001  # where events come in
-        def __init__(self, engine: Any, installation: str, tell: Callable[[str | Resync], None]) -> None:  # noqa: ANN401  # passed on
+        def __init__(self, engine: Any, installation: str, running: Any, tell: Callable[[str | Resync], None]) -> None:  # noqa: ANN401  # passed on
             def told(change: str | Resync) -> None:
                 heard = isinstance(change, Resync) or injector.before(event) is not Mode.DROP
                 if heard:
                     tell(change)
 
-            super().__init__(engine, installation, told)
+            super().__init__(engine, installation, running, told)
 
     return Watched

@@ -20,6 +20,7 @@ from controller.errors import CcoError
 from controller.runtime.protocol import LABEL_INSTALLATION, LABEL_UID, Resync
 
 from .engine import Engine, socket_of
+from .remembered import RunningContainers
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +32,18 @@ _CONNECT_SECONDS = 10
 _STOP_SECONDS = 0.5
 
 
-def watch_events(engine: Engine, installation: str, stop: threading.Event) -> Iterator[str | Resync]:
+def watch_events(
+    engine: Engine, installation: str, running: RunningContainers, stop: threading.Event
+) -> Iterator[str | Resync]:
     """Yield what changed until ``stop`` is set; the engine may come and go meanwhile."""
     changes: queue.SimpleQueue[str | Resync] = queue.SimpleQueue()
-    subscription = _Subscription(engine, installation, changes.put)
+
+    def tell(change: str | Resync) -> None:
+        if not isinstance(change, Resync):
+            running.heard_of(change)
+        changes.put(change)
+
+    subscription = _Subscription(engine, installation, running, tell)
     # A thread of its own: connecting to an engine that hangs can take longer than a watch may take to end.
     thread = threading.Thread(target=subscription.run, name="docker-events", daemon=True)
     thread.start()
@@ -51,9 +60,12 @@ def watch_events(engine: Engine, installation: str, stop: threading.Event) -> It
 
 
 class _Subscription:
-    def __init__(self, engine: Engine, installation: str, tell: Callable[[str | Resync], None]) -> None:
+    def __init__(
+        self, engine: Engine, installation: str, running: RunningContainers, tell: Callable[[str | Resync], None]
+    ) -> None:
         self._engine = engine
         self._installation = installation
+        self._running = running
         self._tell = tell
         self._closed = threading.Event()
         self._response: requests.Response | None = None
@@ -89,9 +101,10 @@ class _Subscription:
                 # From here on silence is not a failure.
                 socket_of(response).settimeout(None)
                 self._response = response
-                self._tell(Resync())
                 try:
-                    self._pass_on(response)
+                    with self._running.followed():
+                        self._tell(Resync())
+                        self._pass_on(response)
                 finally:
                     self._response = None
 

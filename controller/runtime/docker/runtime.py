@@ -1,7 +1,8 @@
 """The verbs of the Runtime protocol for Docker.
 
-The loop (``controller/reconcile``) and the streams (``controller/streams.py``) come in here. Every verb looks at the
-engine first: labels find our containers, the uid decides, and nothing is remembered between two calls.
+The loop (``controller/reconcile``) and the streams (``controller/streams.py``) come in here. Every verb that acts
+looks at the engine first: labels find our containers, the uid decides. Only ``inspect`` remembers, and only that a
+container runs (``remembered.py``).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from .events import watch_events
 from .network import ensure_network
 from .observe import attempt_of, limits_of, workload
 from .refusals import explain_create, explain_limits, explain_start, explain_update
+from .remembered import RunningContainers
 from .starting import Unstartable, start_container
 from .streams import DETACH_KEYS, not_running, open_terminal, run_command
 
@@ -75,6 +77,7 @@ class DockerRuntime:
         self._prefix = prefix
         self._network = network
         self._engine = Engine(client)
+        self._running_ones = RunningContainers(network)
         self._start_turns = threading.BoundedSemaphore(_PARALLEL_STARTS)
         self._making_network = threading.Lock()
 
@@ -100,12 +103,16 @@ class DockerRuntime:
             ensure_network(self._engine, self._network, self._installation)
 
     def inspect(self, uid: str) -> tuple[Workload, ...]:
-        """Return the uid's containers, newest attempt first: one list call and one inspect for each."""
-        return tuple(sorted(self._described(self._find(uid)), key=lambda each: -each.attempt))
+        """Return the uid's containers, newest attempt first; asks unless all are known to run as they did."""
+        known = self._running_ones.recall(uid, self._find)
+        return self._look(uid) if known is None else known
+
+    def _look(self, uid: str) -> tuple[Workload, ...]:
+        return self._running_ones.look(uid, lambda: self._described(self._find(uid)))
 
     def list(self) -> tuple[Workload, ...]:
         """Return every container of this installation; the engine's list lacks exit codes and limits."""
-        return tuple(self._described(self._find()))
+        return self._described(self._find())
 
     def _find(self, uid: str | None = None) -> Sequence[Json]:
         labels = [f"{LABEL_INSTALLATION}={self._installation}"]
@@ -115,16 +122,17 @@ class DockerRuntime:
             found: Sequence[Json] = client.containers(all=True, filters={"label": labels})
             return found
 
-    def _described(self, summaries: Sequence[Json]) -> Iterator[Workload]:
+    def _described(self, summaries: Sequence[Json]) -> tuple[Workload, ...]:
+        """Return what the engine says of each that is still there, newest attempt first."""
+        found = []
         for summary in summaries:
             try:
                 with self._engine.call("inspect a container") as client:
-                    container = client.inspect_container(summary["Id"])
+                    found.append(workload(client.inspect_container(summary["Id"]), self._network))
             except Refused as refused:
                 if refused.status != _GONE:  # removed since the list
                     raise
-            else:
-                yield workload(container, self._network)
+        return tuple(sorted(found, key=lambda each: -each.attempt))
 
     def image_id(self, image: str) -> str | None:
         """Return the identifier of a local image; a name that is no image name is not there either."""
@@ -158,7 +166,8 @@ class DockerRuntime:
         name = container_name(self._prefix, spec.name, spec.attempt)
         body = container_body(spec, installation=self._installation, prefix=self._prefix, network=self._network)
         try:
-            with self._engine.making(spec.uid), self._engine.call(f"create the container {name!r}", act=True) as client:
+            making, changing = self._engine.making(spec.uid), self._running_ones.changing(spec.uid)
+            with changing, making, self._engine.call(f"create the container {name!r}", act=True) as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
             if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
@@ -210,6 +219,10 @@ class DockerRuntime:
             Terminal: ``InvalidWorkload``.
             Conflict, Terminal: what :meth:`prepare` raises.
         """
+        with self._running_ones.changing(uid):
+            self._start_attempt(uid, attempt)
+
+    def _start_attempt(self, uid: str, attempt: int) -> None:
         found = [each for each in self._find(uid) if attempt_of(each["Labels"]) == attempt]
         if not found:
             raise _not_found(uid, attempt)
@@ -250,13 +263,15 @@ class DockerRuntime:
         for container in self._find(uid):
             if container["State"] not in _ALIVE:
                 continue
-            with _gone_is_done(), self._engine.call("stop the container", act=True) as client:
+            stopping = self._engine.call("stop the container", act=True)
+            with self._running_ones.changing(uid), _gone_is_done(), stopping as client:
                 client.stop(container["Id"], timeout=math.ceil(grace))
 
     def remove(self, uid: str) -> None:
         """Remove the uid's containers and wait until they are gone; named volumes stay."""
-        for container in self._find(uid):
-            self._remove(container["Id"])
+        with self._running_ones.changing(uid):
+            for container in self._find(uid):
+                self._remove(container["Id"])
 
     def _remove(self, container: str) -> None:
         try:
@@ -305,7 +320,7 @@ class DockerRuntime:
             Terminal: ``InvalidLimits``, also when the processes hold more memory than that.
         """
         for container in self._find(uid):
-            with _gone_is_done():
+            with self._running_ones.changing(uid), _gone_is_done():
                 self._update(container["Id"], limits)
 
     def _update(self, container: str, limits: Limits) -> None:
@@ -337,7 +352,7 @@ class DockerRuntime:
     # Streams ------------------------------------------------------------------------------------------------
 
     def _running(self, uid: str) -> Workload:
-        for each in self.inspect(uid):
+        for each in self._look(uid):
             if each.state is WorkloadState.RUNNING:
                 return each
         raise not_running("no container of the instance is running")
@@ -356,7 +371,7 @@ class DockerRuntime:
 
     def logs(self, uid: str, *, tail: int) -> bytes:
         """Return the newest container's last lines, at most 10,000; nothing when there is no container."""
-        newest = self.inspect(uid)[:1]
+        newest = self._look(uid)[:1]
         for each in newest:
             with _gone_is_done(), self._engine.call("read the logs") as client:
                 lines: bytes = client.logs(each.id, tail=min(tail, _MAX_LOG_LINES))
@@ -365,7 +380,7 @@ class DockerRuntime:
 
     def watch(self, stop: threading.Event) -> Iterator[str | Resync]:
         """Yield what changed; see :mod:`~.events`."""
-        return watch_events(self._engine, self._installation, stop)
+        return watch_events(self._engine, self._installation, self._running_ones, stop)
 
 
 def _is_among(found: Sequence[Json], spec: WorkloadSpec) -> bool:
