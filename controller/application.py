@@ -117,6 +117,7 @@ class Application:
             repositories=store.repositories,
             inputs=store.inputs,
             events=store.events,
+            transaction=store.transaction,
             workspaces=self._workspaces,
             runtimes=self._runtimes,
             links=self._links,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -76,6 +77,7 @@ class InstanceReconciler:
     """Brings one instance a step nearer to its spec.
 
     Attributes:
+        transaction: makes what the block writes one transaction: all or nothing.
         credentials: tells whether there is anything for Claude to log in with.
         disk: returns what the watch over the disk says about an instance, by uid.
         clock: the wall clock, in UTC.
@@ -85,6 +87,7 @@ class InstanceReconciler:
     repositories: Repositories
     inputs: InputSink
     events: EventSink
+    transaction: Callable[[], AbstractContextManager[None]]
     workspaces: Workspaces
     runtimes: Runtimes
     links: Agents
@@ -142,12 +145,13 @@ class InstanceReconciler:
                 "not written down", extra={"cco_instance": instance.metadata.name, "cco_reason": error.reason}
             )
 
-    def observe(self, instance: Instance, *, deep: bool = True) -> tuple[Instance, Observed, Wanted | None]:
+    def observe(self, instance: Instance, before: Observed | None = None) -> tuple[Instance, Observed, Wanted | None]:
         """Look at everything that belongs to an instance.
 
         Args:
             instance: as it is in the database, or as an act has left it.
-            deep: where it is to be deleted, also find out whether there is unsaved work, which reads the worktree.
+            before: the same pass's look before it acted. What is planned after acts is only told, so this look reads
+                neither the repository's row again nor, for an instance to be deleted, the worktree for unsaved work.
 
         Returns:
             The instance with exits and attempt taken over from the world, the look, and the spec worked out
@@ -167,12 +171,12 @@ class InstanceReconciler:
         status = instance.status.model_copy(update={"attempt": attempt, "runtime": carried_by})
         instance = instance.model_copy(update={"status": status})
         instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
-        repository = self._repository(instance.spec.repository)
+        repository = before.repository if before is not None else self._repository(instance.spec.repository)
         wanted, workspace = None, None
         if repository is not None and repository_ready(repository):
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
             leaving = instance.metadata.deletion_requested_at is not None
-            workspace = self.workspaces.inspect(wanted.ref, deep=deep and leaving)
+            workspace = self.workspaces.inspect(wanted.ref, deep=leaving and before is None)
             instance = _with_place(instance, wanted, workspace)
         observed = Observed(
             repository=repository,
@@ -226,7 +230,7 @@ class InstanceReconciler:
         """Look at what the acts made of the world; if that fails, what is known is the look before."""
         acted = instance.model_copy(update={"status": status})
         try:
-            acted, observed, wanted = self.observe(acted, deep=False)  # what is planned now is only told
+            acted, observed, wanted = self.observe(acted, before)
         except CcoError as error:
             logger.info("second look failed", extra={"cco_instance": instance.metadata.name, "cco_error": str(error)})
             return status, before, decision
@@ -257,9 +261,26 @@ class InstanceReconciler:
             held_by = mishap.error if mishap is not None else decision.blocked
             self._settle_turn(instance, observed, held_by.reason if held_by is not None else None)
         self.brake.saw(instance, status)
-        self.instances.update_status(instance.metadata.uid, status)
-        self._tell_transition(instance, status)
+        self._write(instance, status)
         return status
+
+    def _write(self, instance: Instance, status: InstanceStatus) -> None:
+        """Write the status, if it differs, and with it the event that tells of it: neither is there without the other.
+
+        There is one when ``Ready`` became true, or false for a reason a person may want to know.
+        """
+        meta = instance.metadata
+        before = find_condition(instance.status.conditions, "Ready")
+        after = find_condition(status.conditions, "Ready")
+        same = after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason))
+        if after is None or same or after.reason in _QUIET:
+            self.instances.update_status(meta.uid, status)
+            return
+        type_ = EventType.NORMAL if after.status is ConditionStatus.TRUE else EventType.WARNING
+        told = after.message or "the session is up"
+        with self.transaction():
+            self.instances.update_status(meta.uid, status)
+            self.events.record(Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, told)
 
     def _settle_turn(self, instance: Instance, observed: Observed, held_by: str | None) -> None:
         """Give the turn to start back when the start is over, however it ended; or keep the place in the line."""
@@ -284,20 +305,6 @@ class InstanceReconciler:
             meta = instance.metadata
             self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, "OOMKilled", message)
         return status if kills == status.oom_kills else status.model_copy(update={"oom_kills": kills})
-
-    def _tell_transition(self, instance: Instance, status: InstanceStatus) -> None:
-        """Record an event when ``Ready`` became true, or false for a reason a person may want to know."""
-        before = find_condition(instance.status.conditions, "Ready")
-        after = find_condition(status.conditions, "Ready")
-        if after is None or (before is not None and (before.status, before.reason) == (after.status, after.reason)):
-            return
-        if after.reason in _QUIET:
-            return
-        type_ = EventType.NORMAL if after.status is ConditionStatus.TRUE else EventType.WARNING
-        meta = instance.metadata
-        self.events.record(
-            Kind.INSTANCE, meta.name, meta.uid, type_, after.reason, after.message or "the session is up"
-        )
 
 
 def _sooner(requeue_after: float | None, step: Transition | None, now: datetime) -> float | None:

@@ -128,6 +128,7 @@ class World:
             repositories=self.store.repositories,
             inputs=self.store.inputs,
             events=self.store.events,
+            transaction=self.store.transaction,
             workspaces=workspaces,
             runtimes=runtimes,
             links=self.agents,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from controller.resources import ConditionStatus, EventType, Kind, find_condition
+from controller.store.events import EventStore
 from support.world import World
 
 
@@ -49,3 +51,25 @@ def test_an_instance_stays_with_the_runtime_that_carried_it_although_nobody_wrot
     world.engine.interrupt = None
     world.settle("web")
     assert world.get().status.runtime == "docker"
+
+
+def test_the_event_that_tells_of_a_change_is_not_lost_between_two_writes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.register()
+    world.declare("web")
+    record = EventStore.record
+
+    def die(store: EventStore, kind: Kind, name: str, uid: str, type_: EventType, reason: str, message: str) -> None:
+        if reason == "Ready":
+            raise Killed
+        record(store, kind, name, uid, type_, reason, message)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventStore, "record", die)
+        with pytest.raises(Killed):
+            world.settle("web")
+    ready = find_condition(world.get().status.conditions, "Ready")
+    assert ready is None or ready.status is not ConditionStatus.TRUE
+    world.settle("web")
+    assert [event.reason for event in world.store.events.list(name="web")].count("Ready") == 1
