@@ -11,25 +11,20 @@ Errors and ``repr`` never contain the token. Everything is synchronous and safe 
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter
 
-from controller.errors import Terminal
 from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
 from controller.resources.check import Diagnosis, RecentLogs, Repairs
-from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
-from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 from controller.settings import Settings
 
+from .destination import server_address, server_token
 from .transport import ApiError, ClientError, ServerUnavailable, Transport
 from .watching import Resync, follow, parse_instance
 from .wire import (
@@ -45,6 +40,10 @@ from .wire import (
     WatchEvent,
     WatchKind,
 )
+
+if TYPE_CHECKING:  # rarely needed, and models take long to make: who calls for them imports them
+    from controller.resources.orphan import OrphanList, SweepReport
+    from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 
 __all__ = [
     "ApiError",
@@ -66,8 +65,6 @@ __all__ = [
 Obj = TypeVar("Obj", Instance, Repository)
 
 _HOUSEKEEPING_SECONDS = 300.0
-_INPUTS = TypeAdapter(list[Input])
-_EVENTS = TypeAdapter(list[Event])
 
 
 class Client:
@@ -104,10 +101,7 @@ class Client:
         Raises:
             Terminal: ``TokenUnreadable``.
         """
-        url = server or os.environ.get("CCO_SERVER") or _local_url(settings)
-        if "://" not in url:
-            url = f"http://{url}"
-        return cls(url, token or os.environ.get("CCO_TOKEN") or _read_token(settings), transport)
+        return cls(server_address(settings, server), token or server_token(settings), transport)
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +167,7 @@ class Client:
 
     def instance_events(self, name: str) -> list[Event]:
         """Return what happened to it, oldest first."""
-        return _EVENTS.validate_python(self._items(_path("instances", name, "events")))
+        return self._events(_path("instances", name, "events"))
 
     def instance_logs(self, name: str, tail: int = 200) -> str:
         """Return the last lines its container printed."""
@@ -198,7 +192,8 @@ class Client:
 
     def list_inputs(self, name: str) -> list[Input]:
         """Return the instance's prompts, oldest first."""
-        return _INPUTS.validate_python(self._items(_path("instances", name, "inputs")))
+        answer = self._transport.json("GET", _path("instances", name, "inputs"))
+        return [Input.model_validate(item) for item in answer["items"]]
 
     # -- repositories -------------------------------------------------------------------------------------
 
@@ -236,7 +231,7 @@ class Client:
 
     def repository_events(self, name: str) -> list[Event]:
         """Return what happened to it, oldest first."""
-        return _EVENTS.validate_python(self._items(_path("repositories", name, "events")))
+        return self._events(_path("repositories", name, "events"))
 
     # -- the whole ----------------------------------------------------------------------------------------
 
@@ -245,7 +240,7 @@ class Client:
     ) -> list[Event]:
         """Return what happened, oldest first; ``after`` is a resource_version, ``limit`` at most 500."""
         params = {"kind": kind, "name": name, "after": after, "limit": limit}
-        return _EVENTS.validate_python(self._items("/api/events", params))
+        return self._events("/api/events", params)
 
     def watch(
         self,
@@ -291,16 +286,22 @@ class Client:
 
     def list_orphans(self) -> OrphanList:
         """Return what is ours on the machine and belongs to no instance; may take minutes where there is much."""
+        from controller.resources.orphan import OrphanList  # noqa: PLC0415  # see the imports
+
         return OrphanList.model_validate(self._transport.json("GET", "/api/orphans", patience=_HOUSEKEEPING_SECONDS))
 
     def sweep_orphans(self, ids: Sequence[str]) -> SweepReport:
         """Remove these orphans, as far as that is safe, work being saved first; repeating it does nothing more."""
+        from controller.resources.orphan import SweepReport, SweepRequest  # noqa: PLC0415  # see the imports
+
         body = SweepRequest(ids=tuple(ids)).model_dump(mode="json")
         answer = self._transport.json("POST", "/api/orphans/sweep", body=body, patience=_HOUSEKEEPING_SECONDS)
         return SweepReport.model_validate(answer)
 
     def list_snapshots(self, repository: str | None = None, instance: str | None = None) -> SnapshotList:
         """Return saved uncommitted work, oldest first, also of instances that are gone."""
+        from controller.resources.snapshot import SnapshotList  # noqa: PLC0415  # see the imports
+
         params = {"repository": repository, "instance": instance}
         answer = self._transport.json("GET", "/api/snapshots", params=params, patience=_HOUSEKEEPING_SECONDS)
         return SnapshotList.model_validate(answer)
@@ -314,6 +315,8 @@ class Client:
         diff: bool = False,
     ) -> SnapshotDetail:
         """Return one with the files that differ; ``instance`` tells two of the same id apart."""
+        from controller.resources.snapshot import SnapshotDetail  # noqa: PLC0415  # see the imports
+
         params = {"instance": instance, "diff": "true" if diff else None}
         path = _path("snapshots", repository, id)
         answer = self._transport.json("GET", path, params=params, patience=_HOUSEKEEPING_SECONDS)
@@ -328,6 +331,8 @@ class Client:
         instance: str | None = None,
     ) -> SnapshotRestored:
         """Bring one back to a new branch, a new folder or an instance that rests; never over anything."""
+        from controller.resources.snapshot import SnapshotRestored  # noqa: PLC0415  # see the imports
+
         path = _path("snapshots", repository, id, "restore")
         body = request.model_dump(mode="json", exclude_none=True)
         params = {"instance": instance}
@@ -345,8 +350,8 @@ class Client:
             if token is None:
                 return
 
-    def _items(self, path: str, params: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
-        return self._transport.json("GET", path, params=params)["items"]
+    def _events(self, path: str, params: Mapping[str, Any] | None = None) -> list[Event]:
+        return [Event.model_validate(item) for item in self._transport.json("GET", path, params=params)["items"]]
 
     def _create(self, path: str, manifest: InstanceManifest | RepositoryManifest) -> Any:  # noqa: ANN401 - JSON
         body = manifest.model_dump(mode="json", exclude_unset=True)
@@ -376,22 +381,3 @@ class Client:
 
 def _path(*parts: str) -> str:
     return "/api/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def _local_url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", "[::]"} else settings.host  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
-
-
-def _read_token(settings: Settings) -> str | None:
-    path = Path(os.environ.get("CCO_TOKEN_FILE") or settings.token_file)
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except FileNotFoundError:
-        return None  # the server is asked all the same: it tells best whether it runs and what it wants
-    except (OSError, UnicodeDecodeError) as error:
-        raise Terminal(
-            "TokenUnreadable",
-            f"{path}: the API token cannot be read ({error}): run as the user that started cc-orchestrator, or set "
-            "CCO_TOKEN_FILE to a file with the token",
-        ) from error

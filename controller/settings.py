@@ -11,10 +11,9 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -25,6 +24,9 @@ from pydantic_settings import (
 )
 
 from .errors import Terminal
+
+if TYPE_CHECKING:
+    import yaml
 
 APP = "cc-orchestrator"
 
@@ -140,18 +142,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise Terminal("InvalidConfig", f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise Terminal("InvalidConfig", f"{path}: is not text in UTF-8") from None
+    return _parse_yaml(path, text)
+
+
+def _parse_yaml(path: Path, text: str) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415  # it takes long to load, and often there is no such file
+
     try:
         values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+    except yaml.MarkedYAMLError as error:
         raise Terminal("InvalidConfig", f"{path}: is not YAML{_where(error)}") from None
+    except yaml.YAMLError:
+        raise Terminal("InvalidConfig", f"{path}: is not YAML") from None
     if not isinstance(values, dict):
         raise Terminal("InvalidConfig", f"{path}: must be a mapping of settings, not a {type(values).__name__}")
     return {str(key): value for key, value in values.items()}
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: yaml.MarkedYAMLError) -> str:
     """Return line and problem without any text of the file: somebody may have put a secret there."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+    if error.problem_mark is None:
         return ""
     problem = re.sub(r"""(['"]).{3,}\1""", "...", error.problem or "")
     return f", line {error.problem_mark.line + 1}: {problem}"

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from .garbage import collect_from_here
 from .invocation import Invocation
 
 GLOBAL_PANEL = "Global options"
@@ -69,6 +70,7 @@ def with_global_options(function: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(function)
     def call(**values: Any) -> None:  # noqa: ANN401  # whatever the function's own parameters are
+        collect_from_here()
         options = {name: values.pop(name) for name in ("server", "token_file", "no_color", "debug")}
         function(remember(values.pop("ctx"), **options), **values)
 

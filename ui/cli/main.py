@@ -16,6 +16,9 @@ def main() -> None:
 
         sys.stdout.write(f"{release()}\n")
         return
+    from .garbage import collect_later  # noqa: PLC0415  # see the docstring
+
+    collect_later()
     from .program import run  # noqa: PLC0415  # see the docstring
 
     run()

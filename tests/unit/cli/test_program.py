@@ -151,6 +151,18 @@ def test_version_brings_nothing_along() -> None:
     assert done.stdout.startswith("cc-orchestrator ")
 
 
+def test_a_list_brings_only_what_it_needs() -> None:
+    code = (
+        "import gc, sys, ui.cli.main; sys.argv[:] = ['cco', 'get', 'instances', '--server', '127.0.0.1:9'];\n"
+        "try: ui.cli.main.main()\n"
+        "except SystemExit as end: print(end.code)\n"
+        "print([name for name in ('yaml', 'rich', 'textual', 'uvicorn', 'httpx._main') if sys.modules.get(name)])\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.split("\n")[:3] == [str(ExitCode.UNAVAILABLE.value), "[]", "True True"]
+
+
 def test_no_command_imports_the_server_side() -> None:
     modules = sorted({entry.target.split(":")[0] for _, entry in ENTRIES})
     code = (

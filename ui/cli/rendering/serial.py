@@ -6,22 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from controller.resources import Event, Instance, Repository
 
 Object = Instance | Repository | Event
-
-
-class _Dumper(yaml.SafeDumper):
-    """Several lines of text are written as a block, not as one line with escapes."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def as_data(thing: Object) -> dict[str, Any]:
@@ -43,8 +30,9 @@ def to_json(data: object, *, compact: bool = False) -> str:
 
 def to_yaml(data: object) -> str:
     """Return YAML without a final line break."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return text.rstrip("\n")
+    from .yaml_text import dump  # noqa: PLC0415  # a table needs no YAML, and it takes long to load
+
+    return dump(data)
 
 
 def name_of(thing: Object) -> str:
