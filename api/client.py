@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
@@ -380,4 +381,8 @@ class Client:
 
 
 def _path(*parts: str) -> str:
+    """Return the path of a resource; a part that would lead elsewhere, quoted or not, is nobody's name."""
+    for part in parts:
+        if part in {"", ".", ".."}:
+            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", f"{part!r} is not the name of anything: give a name or id")
     return "/api/" + "/".join(quote(part, safe="") for part in parts)

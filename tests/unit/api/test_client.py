@@ -190,6 +190,22 @@ def test_a_create_is_repeated_under_one_key() -> None:
     assert (len(seen), len(keys)) == (2, 1)
 
 
+@pytest.mark.parametrize("part", ["..", ".", ""])
+def test_what_would_lead_to_another_resource_is_not_asked(part: str) -> None:
+    client, asked = answering()
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: client.get_input("web", part),
+        lambda: client.delete_instance(part),
+        lambda: client.get_snapshot("shop", part),
+    )
+    for call in calls:
+        with pytest.raises(ApiError) as caught:
+            call()
+        assert (caught.value.status, caught.value.reason) == (404, "NotFound")
+        assert repr(part) in caught.value.detail
+    assert asked == []
+
+
 def test_nobody_there_is_said_with_the_way_out() -> None:
     with Client("http://127.0.0.1:1", TOKEN) as client, pytest.raises(ServerUnavailable) as refused:
         client.version()
