@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -283,7 +284,8 @@ def test_the_parts_are_put_together(folder: Path, state: Path, declared: Store, 
         uid = declared.instances.get("web").metadata.uid
         with Peer(state / "instances" / "web" / "run") as agent:
             assert agent.hears() == {"type": "credentials", "values": {"ANTHROPIC_API_KEY": "sk-ant-secret"}}
-            agent.reports(uid=uid, config_hash=told(state)["config_hash"], refs_version=None)
+            now = datetime.now(UTC)  # of this run, not of an earlier one
+            agent.reports(uid=uid, config_hash=told(state)["config_hash"], refs_version=None, sent_at=now)
             until(lambda: (seen := ready(declared)) and seen.status == "True", "Ready, by the agent's report")
             assert link.plan("web").actions == ()
         engine.crash(uid, 1)
