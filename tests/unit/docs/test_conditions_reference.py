@@ -13,21 +13,42 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/conditions.md").read_text(encoding="utf-8")
 
 # Which argument of which call is a reason.
-POSITIONS = {"Fact": 2, "Blocked": 0, "Terminal": 0, "Conflict": 0, "Fenced": 0, "Retryable": 0, "Unavailable": 0}
+FIRST = (
+    "Blocked",
+    "Terminal",
+    "Conflict",
+    "Fenced",
+    "Retryable",
+    "Unavailable",
+    "NotFound",
+    "StaleWrite",
+    "AlreadyExists",
+)
+SECOND = ("Refused", "respond", "ApiError")
+POSITIONS = {"Fact": 2, **dict.fromkeys(FIRST, 0), **dict.fromkeys(SECOND, 1)}
 TYPES = {"WorkspaceReady", "WorkloadRunning", "SessionReady", "AgentHealthy", "Suspended", "Ready"}
 
 
+def sources() -> Iterator[str]:
+    for part in ("controller", "api"):
+        for path in (ROOT / part).rglob("*.py"):
+            yield path.read_text(encoding="utf-8")
+
+
 def reasons_in_code() -> Iterator[str]:
-    for path in (ROOT / "controller").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+    for source in sources():
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.Call):
                 continue
-            position = POSITIONS.get(node.func.id)
-            if position is None or len(node.args) <= position:
-                continue
-            argument = node.args[position]
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                yield argument.value
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            position = POSITIONS.get(name, len(node.args))
+            given = [
+                *node.args[position : position + 1],
+                *(each.value for each in node.keywords if each.arg == "reason"),
+            ]
+            for argument in given:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str) and argument.value:
+                    yield argument.value
 
 
 def test_every_reason_in_the_code_is_on_the_page() -> None:
@@ -42,6 +63,6 @@ def test_the_reasons_that_decide_the_display_are_on_the_page() -> None:
 
 
 def test_every_word_on_the_page_is_in_the_code() -> None:
-    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "controller").rglob("*.py"))
+    code = "\n".join(sources())
     for word in set(re.findall(r"`([A-Z][a-z]+[A-Za-z]*)`", PAGE)) - {"True", "False", "Unknown"}:
         assert word in code, f"{word} is told on the page, and no code gives it"
