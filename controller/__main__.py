@@ -19,7 +19,7 @@ from typing import NoReturn
 from .application import Application
 from .credentials import Credentials
 from .errors import CcoError, Retryable, Terminal
-from .leadership import HEARTBEAT_SECONDS, heartbeat, take, wait_for
+from .leadership import HEARTBEAT_SECONDS, STOP_IT, heartbeat, take, wait_for
 from .logs import configure_logging
 from .rebuild import rebuild
 from .runtime.choice import Runtimes
@@ -37,6 +37,7 @@ def run(
     stop: threading.Event,
     *,
     standby: bool = False,
+    way_out: str = STOP_IT,
     lost: Callable[[Terminal], object] | None = None,
 ) -> None:
     """Open what the controller works with and run it until ``stop`` is set.
@@ -45,6 +46,7 @@ def run(
         settings: where everything is.
         stop: set from outside, to end.
         standby: wait for the controller that is there, and follow it when it dies or falls silent.
+        way_out: what can be done where another controller is there and nobody stands by.
         lost: called from any thread when another controller has taken over; it must end this process, or at least
             everything it does, at once. Default: :func:`end_at_once`.
 
@@ -55,7 +57,7 @@ def run(
     credentials = Credentials.from_environment()
     prepare_state_directory(settings)
     lease = settings.lease_seconds
-    lock = wait_for(settings.state_dir, lease, stop) if standby else take(settings.state_dir)
+    lock = wait_for(settings.state_dir, lease, stop) if standby else take(settings.state_dir, way_out)
     if lock is None:
         return
     try:
@@ -149,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         if command == "rebuild":
             rebuild(settings, print, **own)
         else:
-            run(settings, stop, **own)
+            run(settings, stop, way_out=f"{STOP_IT}, or wait for it with '--standby'", **own)
     except CcoError as error:
         print(f"controller: {error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # the entry point's own words
         return 1

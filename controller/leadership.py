@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 LOCK_NAME = "controller.lock"
 GUARD_NAME = "controller.lock.guard"
 
+STOP_IT = "stop it, or set another CCO_STATE_DIR"
+
 POLL_SECONDS = 0.1
 """How often a standby looks; a look is two system calls."""
 
@@ -71,8 +73,12 @@ class Lock:
         os.close(self.descriptor)
 
 
-def take(directory: Path) -> Lock:
+def take(directory: Path, way_out: str = STOP_IT) -> Lock:
     """Take the lock or say who has it; returns within a second.
+
+    Args:
+        directory: the state directory.
+        way_out: what whoever is refused can do; not every program can stand by.
 
     Raises:
         Terminal: ``ControllerRunning``, naming the process that holds it; ``StateDirectoryUnusable``.
@@ -87,8 +93,7 @@ def take(directory: Path) -> Lock:
         if alone or time.monotonic() > deadline:
             raise Terminal(
                 "ControllerRunning",
-                f"another controller (process {_holder(path)}) uses {directory}; stop it, set another "
-                "CCO_STATE_DIR, or wait for it with '--standby'",
+                f"another controller (process {_holder(path)}) uses {directory}: {way_out}",
             )
         time.sleep(0.01)
 

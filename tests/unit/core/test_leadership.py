@@ -33,7 +33,10 @@ def test_a_second_one_is_refused_at_once_and_told_who_is_there(lock: Lock, tmp_p
     assert time.monotonic() - began < 1.0
     assert caught.value.reason == "ControllerRunning"
     assert str(tmp_path) in caught.value.message
+    assert "--standby" not in caught.value.message  # 'cco up' and 'rebuild' know nothing of it
     assert lock.is_current()
+    with pytest.raises(Terminal, match=r"uses .*: wait for it"):
+        take(tmp_path, "wait for it")
 
 
 def test_the_lock_can_be_taken_again_when_it_is_released(lock: Lock, tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ def test_without_an_engine_it_comes_up_reports_is_alone_and_ends_in_time(
     assert line.startswith("controller: ControllerRunning: another controller (process ")
     assert str(first.process.pid) in line
     assert "CCO_STATE_DIR" in line
+    assert line.endswith("or wait for it with '--standby'")
     assert first.is_up()
 
     began = time.monotonic()
