@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _LONGEST_SOCKET_PATH = 107
 
 
 def prepare_state_directory(settings: Settings) -> None:
-    """Make the state directory, mode 0700; one that the engine made for root goes to the owner of ``root``.
+    """Make the state directory, private; one that the engine made for root goes to the owner of ``root``.
 
     Raises:
         Terminal: ``StateDirectoryUnusable``.
@@ -26,12 +27,25 @@ def prepare_state_directory(settings: Settings) -> None:
         raise Terminal("StateDirectoryUnusable", message)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+        directory.chmod(private_mode(directory))
         if os.geteuid() == 0 and settings.root is not None and not any(directory.iterdir()):
             owner = settings.root.stat()
             os.chown(directory, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise unusable(directory, error) from error
+
+
+def private_mode(directory: Path) -> int:
+    """Return the mode of a state directory: 0700, and 0711 where instances that run as other users pass through it.
+
+    Runtime ``process`` lets them (``runtime.process.environment``), and the folder of their HOMEs shows that it did.
+    They run on while controllers come and go, so nobody may shut the door on them in between.
+    """
+    try:
+        homes = (directory / "process" / "homes").stat()
+    except OSError:
+        return 0o700
+    return 0o711 if homes.st_mode & stat.S_IXOTH else 0o700
 
 
 def unusable(directory: Path, error: OSError) -> Terminal:

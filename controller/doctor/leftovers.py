@@ -17,6 +17,7 @@ from pathlib import Path
 
 from controller.leadership import GUARD_NAME, LOCK_NAME
 from controller.resources.check import Fixer, Repair
+from controller.state_directory import private_mode
 
 from .examination import Finding, failed, notable, unknown, well
 
@@ -42,7 +43,7 @@ def examine_state_directory(directory: Path) -> Finding:
     if os.geteuid() not in {0, found.st_uid}:
         return failed(f"{directory} belongs to uid {found.st_uid} and you are {os.geteuid()}: run as that user")
     # Runtime 'process' lets instances of another user pass through it, not look: see docs/process-runtime.md.
-    return _judge_mode(directory, found.st_mode, 0o066, "chmod 700")
+    return _judge_mode(directory, found.st_mode, 0o066, f"chmod {private_mode(directory):o}")
 
 
 def examine_token(path: Path) -> Finding:
@@ -80,6 +81,11 @@ def examine_leftovers(directory: Path) -> Finding | None:
         return well("no program left anything behind")
     message = f"{', '.join(left)} in {directory}: left behind by a program that has ended, in nobody's way"
     return notable(f"{message}; the next start, or 'cco doctor --fix', removes what it can", None, Fixer.CLIENT)
+
+
+def restrict_state_directory(directory: Path) -> Repair | None:
+    """See :func:`restrict`; instances that pass through it go on doing so."""
+    return restrict("state-directory", directory, private_mode(directory))
 
 
 def restrict(check: str, path: Path, mode: int) -> Repair | None:

@@ -30,6 +30,16 @@ def test_one_that_is_open_to_others_is_closed(tmp_path: Path) -> None:
     assert mode(tmp_path) == 0o700
 
 
+def test_instances_of_other_users_go_on_passing_through_it(tmp_path: Path) -> None:
+    homes = tmp_path / "process" / "homes"
+    homes.mkdir(parents=True)
+    for homes_mode, before, after in ((0o700, 0o711, 0o700), (0o711, 0o711, 0o711), (0o711, 0o777, 0o711)):
+        homes.chmod(homes_mode)
+        tmp_path.chmod(before)
+        prepare_state_directory(Settings(state_dir=tmp_path))
+        assert mode(tmp_path) == after
+
+
 def test_a_file_in_its_place_is_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(Terminal, match="CCO_STATE_DIR") as caught:

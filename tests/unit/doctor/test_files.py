@@ -23,6 +23,7 @@ from controller.doctor.leftovers import (
     examine_token,
     judge_configuration,
     restrict,
+    restrict_state_directory,
 )
 from controller.leadership import LOCK_NAME
 from controller.resources.check import CheckStatus, Fixer
@@ -187,6 +188,19 @@ def test_the_state_directory_is_its_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert examine_state_directory(file).status is CheckStatus.FAIL
+
+
+def test_instances_of_other_users_go_on_passing_through_the_state_directory(tmp_path: Path) -> None:
+    homes = tmp_path / "process" / "homes"
+    homes.mkdir(parents=True)
+    homes.chmod(0o711)  # as runtime 'process' leaves it
+    tmp_path.chmod(0o755)
+    assert examine_state_directory(tmp_path).fix == f"chmod 711 {tmp_path}"
+    repair = restrict_state_directory(tmp_path)
+    assert repair is not None
+    assert (repair.done, mode(tmp_path)) == (True, 0o711)
+    assert examine_state_directory(tmp_path).status is CheckStatus.OK
+    assert restrict_state_directory(tmp_path) is None
 
 
 def test_the_token_is_its_owners_alone(tmp_path: Path) -> None:

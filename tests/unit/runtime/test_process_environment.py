@@ -19,6 +19,7 @@ from controller.runtime.process.launch import MARK, Order, base_environment
 from controller.runtime.process.programs import find_programs, write_git, write_settings
 from controller.runtime.process.refusals import check_limits
 from controller.runtime.protocol import Limits, Mount, WorkloadSpec
+from controller.state_directory import private_mode
 
 LIMITS = Limits(cpus=1, memory=64 * 1024**2, pids=9)
 USER = (os.getuid(), os.getgid())
@@ -158,6 +159,16 @@ def test_passing_is_not_looking(tmp_path: Path) -> None:
     other.mkdir(mode=0o700)
     let_pass(other, os.getgid())
     assert other.stat().st_mode & 0o777 == (0o710 if os.getuid() == 0 else 0o700)
+
+
+def test_a_state_directory_that_others_pass_through_stays_passable(tmp_path: Path) -> None:
+    homes = tmp_path / "state" / "process" / "homes"
+    homes.mkdir(mode=0o700, parents=True)
+    made = environment(tmp_path)
+    record = dataclasses.replace(made.record(spec(tmp_path), "cco-web-1", "ours", "sha256:0"), user=(54321, 54321))
+    assert private_mode(tmp_path / "state") == 0o700
+    made.open_ways(record)
+    assert private_mode(tmp_path / "state") == (0o711 if os.getuid() == 0 else 0o700)
 
 
 def test_the_scratch_folder_is_short_and_writable() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from api.client import ClientError
-from controller.doctor.leftovers import clear_leftovers, restrict
+from controller.doctor.leftovers import clear_leftovers, restrict, restrict_state_directory
 from controller.errors import CcoError
 from controller.resources.check import Check, Fixer, Repair
 from controller.settings import config_path
@@ -17,7 +17,6 @@ from .visit import Visit
 if TYPE_CHECKING:
     from ui.cli.invocation import Invocation
 
-OWNER_FOLDER = 0o700
 OWNER_FILE = 0o600
 NOT_WRITABLE_BY_OTHERS = 0o7755
 
@@ -42,7 +41,7 @@ def _mend_here(visit: Visit, names: set[str]) -> Iterator[Repair]:
     settings = visit.settings
     if settings is None:
         return
-    if "state-directory" in names and (repair := restrict("state-directory", settings.state_dir, OWNER_FOLDER)):
+    if "state-directory" in names and (repair := restrict_state_directory(settings.state_dir)):
         yield repair
     if "token" in names and (repair := restrict("token", visit.token_path(settings), OWNER_FILE)):
         yield repair
