@@ -123,7 +123,7 @@ WORST_MOMENTS: dict[str, tuple[Action, ...]] = {
 
 WORST_CHANCE = 0.04
 RARE_MOMENTS = frozenset({"git.remove", "git.snapshot", "runtime.remove", "runtime.remove_home", "instances.purge"})
-RARE_CHANCE = 0.3
+RARE_CHANCE = 0.6
 
 
 def tempt(simulation: Simulation, random: Random) -> None:
