@@ -82,7 +82,7 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     It is the same status when nothing of that is new.
     """
     status = _release(instance)
-    if workload is None:
+    if workload is None or workload.ending:
         return status
     if workload.state is not WorkloadState.EXITED:
         return _forgive(status, workload, now)

@@ -50,6 +50,8 @@ def plan(instance: Instance, observed: Observed, wanted: Wanted | None, pace: Pa
         pace: deadlines.
         now: the time of the look.
     """
+    if any(workload.ending for workload in observed.workloads):
+        return Plan(requeue_after=0.0)  # that is told; the next look waits until the runtime can say more
     if observed.repository is None or wanted is None or observed.workspace is None:
         return _without_repository(instance, observed)
     if instance.metadata.deletion_requested_at is not None:
@@ -64,6 +66,13 @@ def plan(instance: Instance, observed: Observed, wanted: Wanted | None, pace: Pa
         return _parked(instance.status.parked, instance, observed, workload)
     if workload is None:
         return _create(instance, observed, observed.workspace, now)
+    return _be_running(instance, observed, wanted, workload, pace, now)
+
+
+def _be_running(
+    instance: Instance, observed: Observed, wanted: Wanted, workload: Workload, pace: Pace, now: datetime
+) -> Plan:
+    """It is to run, and there is a workload."""
     if workload.state is WorkloadState.RUNNING:
         return _keep_running(instance, observed, wanted, workload, pace, now)
     return _start_again(instance, observed, wanted, workload, now)

@@ -96,6 +96,8 @@ class Workload:
         oom_killed: the kernel killed the first process for want of memory. A process killed inside a
             container that lives on is told by the agent's report, not here.
         notice: what a person should know of one that is well, such as limits that nobody enforces.
+        ending: its first process has ended a moment ago, and the runtime is still clearing up after it. How it ended
+            will be known when that is done; until then nothing can be done with it.
     """
 
     id: str
@@ -113,6 +115,7 @@ class Workload:
     finished_at: datetime | None = None
     error: str | None = None
     notice: str | None = None
+    ending: bool = False
 
 
 class BelongingKind(StrEnum):

@@ -114,5 +114,7 @@ class _Subscription:
                 return
             event = json.loads(line or b"{}")
             uid = event["Actor"]["Attributes"].get(LABEL_UID) if event else None
+            if uid:
+                self._running.ended(uid, event["Actor"]["ID"] if event["Action"] == "die" else None)
             if uid and not (event["Action"] == "destroy" and self._engine.is_echo(uid)):
                 self._tell(uid)

@@ -5,6 +5,9 @@ answers those, at a hundredth of the cost of asking for each. Nothing but "it ru
 here; the engine is asked anew about whatever does not run, is not there, was heard of in an event, or was touched by
 this process. So what is told can be a moment late in noticing an end, which its event then corrects; it can never
 make anybody start a second container.
+
+An end is told here once, at its event: the engine answers no question about a container while it clears up after it,
+which takes a tenth of a second or two, and people should not have to wait for that.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.runtime.protocol import LABEL_UID, Workload, WorkloadState
 
@@ -46,6 +49,7 @@ class RunningContainers:
         self._followers = 0
         self._known: dict[str, _Known] = {}
         self._heard: dict[str, float] = {}
+        self._ended: dict[str, Workload] = {}
         self._listing = threading.Lock()
         self._listed_at = -FRESH_SECONDS
         self._listed: dict[str, frozenset[tuple[str, bool]]] = {}
@@ -63,6 +67,7 @@ class RunningContainers:
         with self._guard:
             self._followers += change
             self._known.clear()
+            self._ended.clear()
 
     def heard_of(self, uid: str) -> None:
         """Forget what is known of an instance: something has happened to its containers."""
@@ -70,12 +75,21 @@ class RunningContainers:
             self._known.pop(uid, None)
             self._heard[uid] = self._clock()
 
+    def ended(self, uid: str, container: str | None) -> None:
+        """Note which container of an instance has just ended; ``None`` when something else has happened."""
+        with self._guard:
+            self._ended.pop(uid, None)
+            known = self._known.pop(uid, None)
+            if known is not None and [each.id for each in known.workloads] == [container]:
+                self._ended[uid] = replace(known.workloads[0], state=WorkloadState.EXITED, ending=True)
+
     @contextmanager
     def changing(self, uid: str) -> Iterator[None]:
         """Change an instance's containers inside the block: no look from before its end is remembered."""
         try:
             yield
         finally:
+            self.ended(uid, None)
             self.heard_of(uid)
 
     def look(self, uid: str, ask: Callable[[], tuple[Workload, ...]]) -> tuple[Workload, ...]:
@@ -89,12 +103,14 @@ class RunningContainers:
         return found
 
     def recall(self, uid: str, ask_for_all: Callable[[], Sequence[Json]]) -> tuple[Workload, ...] | None:
-        """Return an instance's containers if they are known to run as they did, otherwise ``None``.
+        """Return an instance's containers if they are known to run as they did, or to have just ended.
 
         Args:
             uid: of the instance.
             ask_for_all: returns the engine's list of all containers; called when what is known has to be confirmed.
         """
+        if (ended := self._ended.pop(uid, None)) is not None:
+            return (ended,)
         known = self._known.get(uid)
         if known is None:
             return None

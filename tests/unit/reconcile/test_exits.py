@@ -190,3 +190,9 @@ def test_an_exit_is_recorded_and_is_no_failure_when(name: str) -> None:
 def test_the_policy_decides_whether_an_end_is_final(policy: str, code: int | None, final: bool) -> None:  # noqa: FBT001  # a column
     last = LastExit(workload_id="c0ffee", finished_at=NOW, exit_code=code)
     assert is_final(instance(restart_policy=policy), last) is final
+
+
+def test_an_end_is_counted_when_it_is_known_how_it_came() -> None:
+    """While the runtime still clears up, neither time nor exit code are known; the next look has them."""
+    before = instance(status=healthy_status())
+    assert account(before, workload(WorkloadState.EXITED, ending=True), None, NOW) == before.status

@@ -29,6 +29,9 @@ def ended(code: int, policy: str, *, reason: str = "ExitedWithError", **status: 
 
 
 NOT_RUNNING: dict[str, Row] = {
+    "has ended a moment ago: how is not known yet": Row(
+        BASE.but(workloads=(workload(WorkloadState.EXITED, ending=True),)), [], None, 0.0
+    ),
     "has no container: the next attempt": Row(WORKLESS, ["CreateWorkload"]),
     "has no container and no worktree": Row(
         WORKLESS.but(workspace=workspace(Presence.ABSENT)), ["EnsureWorkspace", "CreateWorkload"]
@@ -191,6 +194,9 @@ DELETION: dict[str, Row] = {
         DELETED.but(workspace=workspace(unsaved=Unsaved.SNAPSHOTTED)), ["StopWorkload"]
     ),
     "stops a paused container": Row(SAVED.but(workloads=(workload(WorkloadState.PAUSED),)), ["StopWorkload"]),
+    "waits for the engine to clear up after an end": Row(
+        SAVED.but(workloads=(workload(WorkloadState.EXITED, ending=True),)), [], None, 0.0
+    ),
     "stops both of two containers": Row(SAVED.but(workloads=TWO), ["StopWorkload"]),
     "saves what the stop left, then removes the container": Row(
         DELETED.but(workloads=(exited(143),), workspace=UNSAVED), ["CollectCommits", "SnapshotWork", "RemoveWorkload"]

@@ -200,3 +200,42 @@ def test_what_was_heard_long_ago_takes_no_memory(world: World) -> None:
     world.recall()
 
     assert not world.memory._heard  # noqa: SLF001  # nothing else shows it
+
+
+ENDED = replace(WEB, state=WorkloadState.EXITED, ending=True)
+
+
+def test_an_end_is_told_once_before_the_engine_can_say_more(world: World) -> None:
+    world.look()
+    world.memory.ended("u1", "c1")
+    world.memory.heard_of("u1")
+
+    assert world.recall() == (ENDED,)
+    assert world.recall() is None
+
+
+@pytest.mark.parametrize("container", ["c2", None], ids=["another container", "another event"])
+def test_no_end_is_told_of(container: str | None, world: World) -> None:
+    world.look()
+    world.memory.ended("u1", container)
+
+    assert world.recall() is None
+
+
+def test_an_end_is_not_told_when_something_has_happened_since(world: World) -> None:
+    world.look()
+    world.memory.ended("u1", "c1")
+    world.memory.ended("u1", None)
+    assert world.recall() is None
+
+    world.look()
+    world.memory.ended("u1", "c1")
+    with world.memory.changing("u1"):
+        pass
+    assert world.recall() is None
+
+
+def test_an_end_of_what_was_not_known_to_run_is_asked_for(world: World) -> None:
+    world.memory.ended("u1", "c1")
+
+    assert world.recall() is None
