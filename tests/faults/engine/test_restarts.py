@@ -34,7 +34,7 @@ def test_a_stopped_engine_deletes_nothing_and_starts_each_once(engine: OwnEngine
         for name in before:
             world.until_unknown(name)
         assert "start it" in world.ready("two").message
-        assert cpu_share(world.controller, 3.0) < FAULT_CPU
+        assert cpu_share(world.place.controller, 3.0) < FAULT_CPU
         assert world.attempts(*before) == before
         engine.start()
         world.until_ready(*before)
@@ -62,7 +62,7 @@ def test_containers_that_outlive_the_engine_are_not_touched(engine: OwnEngine, e
             for name in THREE[:2]:
                 world.until_unknown(name)
             assert world.get("one").status.workload is not None
-            assert cpu_share(world.controller, 2.0) < FAULT_CPU
+            assert cpu_share(world.place.controller, 2.0) < FAULT_CPU
             engine.start()
             world.until_ready(*THREE[:2])
             assert world.lives(*THREE[:2]) == lives
@@ -88,24 +88,24 @@ def test_the_fleet_is_back_after_a_reboot(engine: OwnEngine) -> None:
         world.until_ready(*names)
         cold = time.monotonic() - began
         world.spawn("asleep", image=IMAGES[0], operating_mode="Suspended")
-        world.until_reason("Suspended", "asleep")
+        world.until_reason("asleep", "Suspended")
         world.system.state_becomes("talks", "idle")
         world.commit(names[0], "kept")
         conversation = world.conversation("talks")
         world.remember()
         before = world.attempts("talks", *names)
-        world.kill()
+        world.place.kill()
         engine.lose_power()
         engine.boot()
         engine.serve_model()
         engine.start()
-        world.start()
+        world.place.start()
         began = time.monotonic()
         world.until_ready("talks", *names)
         warm = time.monotonic() - began
         assert world.attempts("talks", *names) == before
         assert set(world.restarts("talks", *names).values()) == {1}
-        world.until_reason("Suspended", "asleep")
+        world.until_reason("asleep", "Suspended")
         world.system.state_becomes("talks", "idle")
         assert world.conversation("talks") == conversation
         assert any("heron" in each for each in world.ask("talks", "STEP say stillhere")), "Claude remembers"

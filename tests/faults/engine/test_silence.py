@@ -63,7 +63,7 @@ def read_for(world: EngineWorld, seconds: float, names: Sequence[str]) -> list[f
     taken: list[float] = []
     end = time.monotonic() + seconds
     pause = threading.Event()
-    with world.client() as client:
+    with world.place.client() as client:
         while time.monotonic() < end:
             for name in names:
                 began = time.monotonic()
@@ -76,7 +76,7 @@ def read_for(world: EngineWorld, seconds: float, names: Sequence[str]) -> list[f
 def ask_engine(world: EngineWorld, name: str) -> float:
     """Ask for what only the engine knows; returns how long it took to be told that nobody knows."""
     began = time.monotonic()
-    with world.client() as client, pytest.raises(Exception, match=r"(?i)engine|controller|answer"):
+    with world.place.client() as client, pytest.raises(Exception, match=r"(?i)engine|controller|answer"):
         client.instance_logs(name)
     return time.monotonic() - began
 
@@ -91,10 +91,10 @@ def test_an_engine_that_hangs_holds_up_nobody_who_reads(
     world.remember()
     lives = world.lives(*names)
     calm = p99(read_for(world, 3.0, names))
-    before = threads_of(world.controller)
+    before = threads_of(world.place.controller)
     engine.hang()
     hung = time.monotonic()
-    with ThreadPoolExecutor(ASKERS) as pool, watched(lambda: threads_of(world.controller)) as threads:
+    with ThreadPoolExecutor(ASKERS) as pool, watched(lambda: threads_of(world.place.controller)) as threads:
         askers = [pool.submit(ask_engine, world, names[number % 3]) for number in range(ASKERS)]
         taken = read_for(world, HANG_SECONDS / 2, names)
         wait(askers)
@@ -149,7 +149,7 @@ def test_events_that_nobody_heard_are_not_missed(engine: OwnEngine, proxy: Engin
         engine.docker("kill", world.container("one"))
         engine.docker("rm", "--force", world.container("two"))
         flood(engine, world.container("three"))
-        assert cpu_share(world.controller, 2.0) < 0.05
+        assert cpu_share(world.place.controller, 2.0) < 0.05
         proxy.serve()
         world.until(lambda: world.restarts("one", "two") == {"one": 1, "two": 1}, "both are noticed", timeout=60)
         world.until_ready("one", "two", "three")

@@ -35,7 +35,7 @@ def late(engine: OwnEngine) -> Iterator[str]:
 def test_an_image_that_is_missing_holds_up_only_its_own(world: EngineWorld, engine: OwnEngine, late: str) -> None:
     """Nothing is pulled, nothing is tried in a hurry, and the image that comes is found by itself."""
     world.spawn("waits", image=late)
-    world.until_reason("ImageNotFound", "waits")
+    world.until_reason("waits", "ImageNotFound")
     assert late in world.ready("waits").message
     world.spawn("runs")
     world.until_ready("runs")
@@ -54,7 +54,7 @@ def test_an_image_removed_under_its_instances(world: EngineWorld, engine: OwnEng
     world.spawn("runs", "sleeps", "ends", image=late)
     world.until_ready("runs", "sleeps", "ends")
     world.patch("sleeps", operating_mode="Suspended")
-    world.until_reason("Suspended", "sleeps")
+    world.until_reason("sleeps", "Suspended")
     world.commit("runs", "kept")
     world.remember()
     lives = world.lives("runs")
@@ -66,7 +66,7 @@ def test_an_image_removed_under_its_instances(world: EngineWorld, engine: OwnEng
     assert world.lives("runs") == lives
     # Without its container nothing is left of the image; that is said, and the others do not care.
     engine.docker("rm", "--force", world.container("ends"))
-    world.until_reason("ImageNotFound", "ends")
+    world.until_reason("ends", "ImageNotFound")
     assert world.lives("runs") == lives
     engine.docker("tag", IMAGES[1], late)
     world.until_ready("ends")
@@ -79,14 +79,16 @@ def test_a_network_removed_under_its_instances(world: EngineWorld, engine: OwnEn
     world.spawn("runs", "sleeps")
     world.until_ready("runs", "sleeps")
     world.patch("sleeps", operating_mode="Suspended")
-    world.until_reason("Suspended", "sleeps")
+    world.until_reason("sleeps", "Suspended")
     world.remember()
     engine.docker("network", "disconnect", "--force", NETWORK, world.container("runs"))
     engine.docker("network", "rm", NETWORK)
     world.patch("sleeps", operating_mode="Running")
     world.until_ready("sleeps", "runs")
     assert world.restarts("runs") == {"runs": 0}
-    world.until(lambda: "reaches nobody" in world.message("runs", "WorkloadRunning"), "it is said to be cut off")
+    world.until(
+        lambda: "reaches nobody" in world.condition("runs", "WorkloadRunning").message, "it is said to be cut off"
+    )
     made = world.inspect(NETWORK, "network")
     assert made["Options"]["com.docker.network.bridge.enable_icc"] == "false"
     assert NETWORK in world.inspect(world.container("sleeps"))["NetworkSettings"]["Networks"]
@@ -148,10 +150,10 @@ def test_a_container_that_was_only_half_made(world: EngineWorld, engine: OwnEngi
     world.until_ready("half")
     world.remember()
     old = world.container("half")
-    world.kill()
+    world.place.kill()
     made = engine.create_like(old, f"{world.system.prefix}-half-2", {LABEL_ATTEMPT: "2"})
     engine.docker("rm", "--force", old)
-    world.start()
+    world.place.start()
     world.until(lambda: world.get("half").status.attempt == 2, "it was taken over")
     world.until_ready("half")
     assert world.attempts("half") == {"half": (2, made)}
@@ -186,7 +188,7 @@ def test_strangers_with_our_labels_are_left_alone(world: EngineWorld, engine: Ow
     installation, uid = read_facts(world.system.state_dir).installation, world.get("one").metadata.uid
     mine = {**other, LABEL_INSTALLATION: installation, LABEL_UID: uid}
     engine.docker("create", "--name", "claims", *labelled(mine), IMAGES[0])
-    world.until_reason("AmbiguousWorkload", "one")
+    world.until_reason("one", "AmbiguousWorkload")
     assert "claims" in world.ready("one").message
     assert world.lives("two") == {"two": lives["two"]}
     assert engine.docker("inspect", "--format", "{{.State.Running}}", "foreign") == "true"

@@ -45,8 +45,8 @@ def test_an_upgrade_restarts_nobody(engine: OwnEngine, released: str) -> None:
         lives = world.lives("one", "two")
         older, newer = (world.inspect(image, "image")["Id"] for image in IMAGES)
         engine.docker("tag", IMAGES[1], released)
-        world.stop()
-        world.start()
+        world.place.stop()
+        world.place.start()
         world.spawn("three")
         world.until_ready("one", "two", "three")
         assert world.lives("one", "two") == lives
@@ -84,20 +84,20 @@ def test_a_controller_without_open_files_recovers(world: EngineWorld, engine: Ow
     world.until_ready("one", "two")
     world.remember()
     lives = world.lives("one", "two")
-    usual = resource.prlimit(world.controller, resource.RLIMIT_NOFILE, (FEW, FEW))
+    usual = resource.prlimit(world.place.controller, resource.RLIMIT_NOFILE, (FEW, FEW))
     with ExitStack() as stack:
         path = str(world.system.state_dir / "controller.sock")
-        full = partial(takes_no_more, stack, path, world.controller)
+        full = partial(takes_no_more, stack, path, world.place.controller)
         eventually(full, timeout=60, what="no file is left")
         world.spawn("three")
         engine.docker("kill", world.container("two"))
-        share = cpu_share(world.controller, 5.0)
+        share = cpu_share(world.place.controller, 5.0)
         assert world.get("one").metadata.name == "one", "what is stored can be read"
-    resource.prlimit(world.controller, resource.RLIMIT_NOFILE, usual)
+    resource.prlimit(world.place.controller, resource.RLIMIT_NOFILE, usual)
     world.until_ready("one", "two", "three")
     assert world.lives("one") == {"one": lives["one"]}
     assert world.restarts("one", "two", "three") == {"one": 0, "two": 1, "three": 0}
-    assert open_files(world.controller) < FEW
+    assert open_files(world.place.controller) < FEW
     assert share < 0.2, f"{share:.0%} of a core while no file could be opened"
     world.remember_specs()
     world.verify()

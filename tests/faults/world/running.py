@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import secrets
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.client import Client
+from faults.controller_and_server import ControllerAndServer, logged_system
 from faults.facts import INSTALLATION, UID, read_facts, run
 from faults.real_world import BASE_IMAGE, IMAGES
-from faults.recorders import EventRecorder, GitLog, Quiet, Requests, cpu_share, overlaps, starts
+from faults.recorders import EventRecorder, Requests, overlaps, starts
 from faults.verify import Measured
-from support.deadline import eventually
-from support.host_system import KEY, System, environment_for
-from support.model_container import Model, free_port
+from support.model_container import Model
 
 LIGHT, CLIENT = IMAGES[0], BASE_IMAGE
-PATIENCE = 90.0
 RESYNC_SECONDS = 2.0
 REST_SECONDS = 2.5
 """Longer than a resync."""
@@ -34,66 +28,22 @@ LOOKS = 3
 
 
 @dataclass
-class Installation:
+class Installation(ControllerAndServer):
     """Controller and server with what watches them.
 
     Attributes:
-        environment: more variables for both.
         strangers: names, in a baseline, of what is on the engine and not ours.
+        installation: its identifier, known once it was started.
     """
 
-    system: System
     requests: Requests
-    log: GitLog
     events: EventRecorder
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     installation: str = ""
 
     def start(self, *modules: str) -> None:
-        """Start both, or one of them, and wait until both answer."""
-        for module in modules or ("controller", "ui.server"):
-            self.processes[module] = self.system.start(module, *(["run"] if module == "controller" else []))
-        self.until(lambda: self.health()["controller"]["status"] == "ok", "the system answers")
+        super().start(*modules)
         self.installation = read_facts(self.system.state_dir).installation
-
-    def kill(self, *modules: str) -> None:
-        """Kill -9."""
-        for module in modules or tuple(self.processes):
-            process = self.processes.pop(module)
-            process.kill()
-            process.wait(30)
-
-    def stop(self) -> None:
-        """End both politely."""
-        for process in reversed(self.processes.values()):
-            with suppress(ProcessLookupError):
-                process.terminate()
-            process.wait(60)
-        self.processes.clear()
-
-    @property
-    def controller(self) -> int:
-        """The controller's process."""
-        process = self.processes["controller"]
-        assert process.poll() is None, f"the controller ended with {process.returncode}\n{self.system.logs()[-4000:]}"
-        return process.pid
-
-    def client(self, timeout: float = 30.0) -> Client:
-        token = (self.system.state_dir / "token").read_text().strip()
-        return Client(self.system.address, token, timeout=timeout)
-
-    def health(self) -> dict[str, Any]:
-        with self.client() as client:
-            found: dict[str, Any] = client.health().model_dump(mode="json")
-        return found
-
-    def until(self, look: Callable[[], Any], what: str, *, timeout: float = PATIENCE) -> Any:  # noqa: ANN401  # as the look
-        """Wait until it is true; tells what our processes said when that does not come."""
-        try:
-            return eventually(look, timeout=timeout, what=what, pause=0.1)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.system.logs()[-6000:]}") from error
 
     def containers(self) -> list[dict[str, Any]]:
         """Return what the engine says of every container of this installation."""
@@ -115,15 +65,12 @@ class Installation:
         """Return what the recorders know; with ``rest``, also what happens while nothing is to be done for so long."""
         cpu, writes = None, None
         if rest:
-            with closing(Quiet(self.system.state_dir / "state.db", self.requests, self.log)) as quiet:
-                for _ in range(LOOKS):
-                    before = self._told()
-                    quiet.begin()
-                    cpu = cpu_share(self.controller, seconds)
-                    writes = quiet.writes()
-                    if not writes:
-                        break
-                    writes += difflib.unified_diff(before, self._told(), "before", "after", n=0, lineterm="")
+            for _ in range(LOOKS):
+                before = self._told()
+                cpu, writes = self.at_rest(seconds, self.requests)
+                if not writes:
+                    break
+                writes += difflib.unified_diff(before, self._told(), "before", "after", n=0, lineterm="")
         self.events.catch_up()
         ours = self._ours()
         watched = "SQL, Docker and git watched over a resync"
@@ -159,24 +106,17 @@ def installation(model: Model, settings: Mapping[str, str] | None = None) -> Ite
     """Run an installation for the length of the block, in a folder that every user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="cco-world-"))
     folder.chmod(0o755)
-    prefix, port = f"ccow{secrets.token_hex(3)}", free_port("127.0.0.1")
-    log = GitLog(folder / "bin")
-    stranger = f"stranger-{prefix}"
-    run(["docker", "create", "--label", "cco-test=1", "--name", stranger, LIGHT])
-    run(["docker", "volume", "create", "--label", "cco-test=1", stranger])
     with Requests(folder) as requests, EventRecorder("cco-test=nobody") as events:
-        environment = {
-            **environment_for(folder, prefix, model, port),
-            "PATH": f"{log.folder}:{os.environ['PATH']}",
+        usual = {
             "DOCKER_HOST": requests.url,
-            "ANTHROPIC_API_KEY": KEY,
-            "CCO_HEARTBEAT_SECONDS": "1",
             "CCO_RESYNC_SECONDS": f"{RESYNC_SECONDS:g}",
             "CCO_INSTANCE_IMAGE": LIGHT,
-            **(settings or {}),
         }
-        made = Installation(System(folder, prefix, port, model, environment), requests, log, events)
-        made.strangers = (f"volume {stranger}", stranger)
+        system, log = logged_system(folder, "ccow", model, {**usual, **(settings or {})})
+        stranger = f"stranger-{system.prefix}"
+        run(["docker", "create", "--label", "cco-test=1", "--name", stranger, LIGHT])
+        run(["docker", "volume", "create", "--label", "cco-test=1", stranger])
+        made = Installation(system, log, requests, events, (f"volume {stranger}", stranger))
         try:
             made.start()
             yield made
