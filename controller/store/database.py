@@ -189,6 +189,7 @@ class Signal:
 
     def __init__(self, path: Path) -> None:
         self._condition = threading.Condition()
+        self._polling = False
         self._token = 0
         self._path = path
         self.closed = False
@@ -234,13 +235,27 @@ class Signal:
     def wait(self, token: int, deadline: float) -> bool:
         """Block until the token is another one; ``False`` at the deadline (monotonic clock) or after close."""
         with self._condition:
-            while self._token == token and not self.closed:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                if not self._condition.wait(min(left, POLL_SECONDS)):
-                    self._poll()
-            return not self.closed
+            try:
+                while self._token == token and not self.closed:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    self._wait(left)
+                return not self.closed
+            finally:
+                self._condition.notify()  # whoever looked for all leaves that to another one
+
+    def _wait(self, seconds: float) -> None:
+        """Wait to be woken. One of all who wait looks whether another process wrote, and wakes the others."""
+        if self._polling:
+            self._condition.wait(seconds)
+            return
+        self._polling = True
+        try:
+            if not self._condition.wait(min(seconds, POLL_SECONDS)):
+                self._poll()
+        finally:
+            self._polling = False
 
     def close(self) -> None:
         """Let every waiter go."""
