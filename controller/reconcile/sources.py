@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 """Between two looks at the store's changes: nobody waits longer for that, and a burst of writes costs few looks."""
 
 

@@ -60,6 +60,7 @@ class Database:
             pool_size=16,
             max_overflow=48,
             pool_timeout=10,
+            pool_use_lifo=True,  # the one that was used last has what is needed in its cache
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
             json_serializer=_text,
             json_deserializer=_text,

@@ -16,6 +16,11 @@ from .objects import ObjectStore
 from .revision import bump
 
 _TABLE = schema.instances
+_OWNER_OF_BRANCH = select(_TABLE.c.name).where(
+    _TABLE.c.repository == bindparam("wanted_repository"),
+    _TABLE.c.branch == bindparam("wanted_branch"),
+    _TABLE.c.uid != bindparam("object_uid"),
+)
 _NAME = select(_TABLE.c.name).where(_TABLE.c.uid == bindparam("object_uid"))
 
 
@@ -65,12 +70,12 @@ class InstanceStore(ObjectStore[Instance, InstanceSpec, InstanceStatus]):
         return {"repository": made.spec.repository, "branch": made.branch}
 
     def _check_unique(self, connection: Connection, made: Instance) -> None:
-        query = select(_TABLE.c.name).where(
-            _TABLE.c.repository == made.spec.repository,
-            _TABLE.c.branch == made.branch,
-            _TABLE.c.uid != made.metadata.uid,
-        )
-        other = connection.scalar(query)
+        wanted = {
+            "wanted_repository": made.spec.repository,
+            "wanted_branch": made.branch,
+            "object_uid": made.metadata.uid,
+        }
+        other = connection.scalar(_OWNER_OF_BRANCH, wanted)
         if other is not None:
             raise AlreadyExists(
                 "BranchInUse",

@@ -40,6 +40,7 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         self.table = table
         self._by_name = select(table).where(table.c.name == bindparam("object_name"))
         self._by_uid = select(table).where(table.c.uid == bindparam("object_uid"))
+        self._insert_row = table.insert()
         self._of_uid = update(table).where(table.c.uid == bindparam("object_uid"))
         self._status_row = select(table.c.status, *self._status_extras()).where(table.c.uid == bindparam("object_uid"))
 
@@ -347,7 +348,7 @@ class ObjectStore(Generic[Obj, Spec, Status]):
         revision = bump(connection)
         metadata = made.metadata
         connection.execute(
-            self.table.insert(),
+            self._insert_row,
             {
                 "uid": metadata.uid,
                 "name": metadata.name,
