@@ -34,9 +34,10 @@ def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) ->
     if lost is not None:
         return lost
     discard = instance.metadata.discard_work
-    save = _unsaved(workspace, or_lose=discard)
     if any(workload.state in _ALIVE for workload in observed.workloads):
-        return Plan((*save, StopWorkload(_WHY)))
+        # Who is at work changes files while they are saved, perhaps for ever; what the stop leaves is saved again.
+        return Plan((*_unsaved(workspace, or_lose=discard, or_later=True), StopWorkload(_WHY)))
+    save = _unsaved(workspace, or_lose=discard)
     stopped = (RemoveWorkload(_WHY),) if observed.workloads else ()
     ended = (*_bring_home(workspace, or_lose=discard), *save, *stopped)
     if save and not discard:
@@ -78,12 +79,12 @@ def _lost(observed: Observed) -> Plan | None:
     return None
 
 
-def _unsaved(workspace: WorkspaceState, *, or_lose: bool) -> tuple[Action, ...]:
+def _unsaved(workspace: WorkspaceState, *, or_lose: bool, or_later: bool = False) -> tuple[Action, ...]:
     """Plan a snapshot unless a look proved that there is nothing to save."""
     if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
         return ()
     saved = workspace.unsaved in {Unsaved.NONE, Unsaved.SNAPSHOTTED}
-    return () if saved else (SnapshotWork(_WHY, or_lose=or_lose),)
+    return () if saved else (SnapshotWork(_WHY, or_lose=or_lose, or_later=or_later),)
 
 
 def _bring_home(workspace: WorkspaceState, *, or_lose: bool = False) -> tuple[Action, ...]:

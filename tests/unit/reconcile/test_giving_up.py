@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.errors import Fenced
+from controller.errors import Fenced, Retryable
 from controller.resources import ConditionStatus, Instance
 from controller.runtime.protocol import WorkloadState
 from support.world import REPOSITORY_PATH, World
@@ -39,6 +39,28 @@ def test_what_cannot_be_saved_is_not_deleted(world: World) -> None:
     world.settle(until=world.gone)
     assert "WorkDiscarded" in world.event_reasons()
     assert world.git.worktrees == {}
+
+
+def test_one_whose_files_keep_changing_is_stopped_and_saved_then(world: World) -> None:
+    web = world.ready()
+    dirty(world)
+    world.git.fail_next("snapshot", Retryable("WorktreeChanging", "'log' changed while it was being saved", delay=1.0))
+    delete(world, discard=False)
+    world.one_pass()
+    (container,) = world.engine.of_uid(web.metadata.uid)
+    assert container.seen.state is WorkloadState.EXITED
+    world.settle(until=world.gone)
+    assert world.git.snapshots == ["dirt"]
+
+
+def test_one_who_was_replaced_stops_nothing(world: World) -> None:
+    web = world.ready()
+    dirty(world)
+    world.git.fail_next("snapshot", Fenced("Fenced", "another controller has taken over"))
+    delete(world, discard=False)
+    world.one_pass()
+    (container,) = world.engine.of_uid(web.metadata.uid)
+    assert container.seen.state is WorkloadState.RUNNING
 
 
 def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:
