@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 
 from controller.resources import ConditionStatus, Instance, InstanceStatus, OperatingMode, find_condition
 
+from .exits import MAX_FAILURES
+
 BRAKE_AFTER = 3
 """So many equal failures, and more of them than instances that are well."""
 
@@ -20,7 +22,7 @@ COUNTED_FROM = 2
 """A first failure is tried again at once and tells nothing of starts: after a power cut, everybody has one."""
 
 PROBE_AFTER = timedelta(seconds=60)
-"""So long after the last failure one instance is tried."""
+"""So long after the last failure one instance is tried, and one more each time as much has passed again."""
 
 WINDOW = timedelta(minutes=15)
 """Failures that are older say nothing about now."""
@@ -43,6 +45,8 @@ class _Failure:
     reason: str
     message: str
     at: datetime
+    rests: bool
+    """Nobody starts it before a person asks for that, so it is no probe."""
 
 
 class FleetBrake:
@@ -67,7 +71,9 @@ class FleetBrake:
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 self._well[instance.metadata.name] = ready.last_transition_at
             elif record.count >= COUNTED_FROM and record.last_at is not None:
-                self._failing[instance.metadata.name] = _Failure(record.reason, record.message, record.last_at)
+                rests = record.count >= MAX_FAILURES or status.parked is not None
+                failure = _Failure(record.reason, record.message, record.last_at, rests)
+                self._failing[instance.metadata.name] = failure
 
     def forget(self, name: str) -> None:
         """Drop what is known of an instance."""
@@ -86,13 +92,17 @@ class FleetBrake:
         newest = max(failure.at for failure in failing.values())
         if any(since > newest for since in well):
             return None
-        probe = min(failing, key=lambda each: (failing[each].at, each))
         seconds = (newest + PROBE_AFTER - now).total_seconds()
-        if seconds <= 0 and name == probe:
+        # The longest waiting first; where a turn passes unused, for whatever reason, the next one may try as well.
+        able = [each for _, each in sorted((failing[each].at, each) for each in failing if not failing[each].rests)]
+        turns = 1 + int(max(-seconds, 0.0) // PROBE_AFTER.total_seconds())
+        if seconds <= 0 and (turns > len(able) or name in able[:turns]):
             return None
+        tried = f"{able[:turns][-1]} is tried next; " if able else ""
+        last = max(failing.values(), key=lambda failure: failure.at)
         message = (
-            f"{len(failing)} instances failed in the same way ({failing[probe].reason}: {failing[probe].message}); no "
-            f"more are started until one of them succeeds; {probe} is tried next; 'cco retry {name}' tries this one now"
+            f"{len(failing)} instances failed in the same way ({last.reason}: {last.message}); no more are started "
+            f"until one of them succeeds; {tried}'cco retry {name}' tries this one now"
         )
         return Brake(message, max(seconds, 5.0))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.reconcile.brake import BRAKE_AFTER
+from controller.reconcile.exits import MAX_FAILURES
 from controller.reconcile.observed import DiskVerdict
 from controller.reconcile.pacing import TURN_SECONDS, StartTurns, default_turns
 from controller.resources.explain import explain
@@ -179,6 +180,55 @@ def test_a_probe_that_fails_is_the_reason_to_wait_again(world: World) -> None:
         world.settle(name)
     assert world.readiness("new") == ("False", "FleetBrake")
     assert "web-1 is tried next" in world.condition("Ready", "new").message
+
+
+def test_one_that_gave_up_is_no_probe(world: World) -> None:
+    names = [f"web-{number}" for number in range(BRAKE_AFTER)]
+    declare_all(world, *names, "new")
+    world.engine.crash_on_start("web-0", 1)
+    for _ in range(MAX_FAILURES):
+        world.settle("web-0")
+        world.tick(90)
+    assert world.readiness("web-0") == ("False", "CrashLoop")
+    fail(world, *names[1:])
+    world.settle("new")
+    assert "web-1 is tried next" in world.condition("Ready", "new").message
+    world.tick(61)
+    world.engine.crash_on_start("web-1", None)
+    for name in ("web-2", "web-1", "new"):
+        world.settle(name)
+    assert [world.readiness(name)[1] for name in (*names, "new")] == ["CrashLoop", "Ready", "FleetBrake", "Ready"]
+
+
+def test_one_that_does_not_take_its_turn_holds_up_nobody_for_long(world: World) -> None:
+    names = [f"web-{number}" for number in range(BRAKE_AFTER)]
+    declare_all(world, *names, "new")
+    fail(world, *names)
+    world.tick(61)
+    assert world.brake.holds("web-1", world.now) is not None
+    world.tick(60)
+    held = world.brake.holds("web-2", world.now)
+    assert held is not None
+    assert "web-1 is tried next" in held.message
+    assert world.brake.holds("web-1", world.now) is None
+    assert world.brake.holds("new", world.now) is not None
+    world.tick(120)
+    assert world.brake.holds("new", world.now) is None, "none of them tries"
+
+
+def test_where_all_gave_up_the_next_one_is_tried(world: World) -> None:
+    names = [f"web-{number}" for number in range(BRAKE_AFTER)]
+    declare_all(world, *names, "new")
+    fail(world, *names)
+    for name in names:
+        given_up = world.get(name)
+        record = given_up.status.failures.model_copy(update={"count": MAX_FAILURES, "last_at": world.now})
+        world.brake.saw(given_up, given_up.status.model_copy(update={"failures": record}))
+    held = world.brake.holds("new", world.now)
+    assert held is not None
+    assert "tried next" not in held.message
+    world.tick(61)
+    assert world.brake.holds("new", world.now) is None
 
 
 def test_one_success_lets_everybody_try(world: World) -> None:
