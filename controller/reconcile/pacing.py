@@ -57,11 +57,21 @@ class StartTurns:
         with self._guard:
             self._waiting.setdefault(name)
 
+    def leave(self, name: str) -> None:
+        """Give the place in the line to those behind; a start that was begun keeps its turn. Idempotent."""
+        with self._guard:
+            self._waiting.pop(name, None)
+        self._wake_next()
+
     def end(self, name: str) -> None:
         """Give the turn back, or the place in the line; idempotent."""
         with self._guard:
             self._waiting.pop(name, None)
             self._starting.pop(name, None)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        with self._guard:
             room = self.limit - len(self._alive())
             next_ones = list(self._waiting)[: max(room, 0)]
         for each in next_ones:

@@ -117,6 +117,7 @@ class InstanceReconciler:
         try:
             instance, observed, wanted = self.observe(instance)
         except CcoError as error:
+            self.turns.leave(request.name)  # or whoever nobody can look at would keep everybody behind it from starting
             self._report(instance, instance.status, None, Plan(), Mishap(error, None))
             raise
         decision = plan(instance, observed, wanted, self.pace, now=self.clock())

@@ -49,6 +49,22 @@ def test_so_many_start_at_a_time_and_the_others_wait_their_turn(world: World) ->
     assert running(world, "web-2")
 
 
+def test_one_that_cannot_be_looked_at_leaves_the_line(world: World) -> None:
+    world.new_process(start_turns=1)
+    declare_all(world, "web", "api", "shop")
+    world.agents.of(world.get("web").metadata.uid).state = "starting"
+    for name in ("web", "api", "shop"):
+        world.settle(name)
+    assert world.readiness("api") == world.readiness("shop") == ("False", "StartQueued")
+    world.agents.of(world.get("web").metadata.uid).state = "idle"
+    world.settle("web")
+    world.git.fail_next("inspect")
+    world.one_pass("api")
+    assert world.readiness("api")[0] == "Unknown"
+    world.settle("shop")
+    assert world.readiness("shop") == ("True", "Ready")
+
+
 def test_a_restart_that_has_to_wait_leaves_the_session_at_work(world: World) -> None:
     world.new_process(start_turns=1)
     declare_all(world, "web", "api")
