@@ -127,6 +127,8 @@ class DiskWatch(Beat):
         heard = self._links.all_heard()
         occupants = {uid: _occupant(each.report) for uid, each in heard.items() if each.connected}
         self._full = self._find_full(occupants)
+        if self._full is None:
+            self._victim = None  # whoever is started again now has nothing to be parked for
         if self._clock() - self._relieved_at >= RELIEF_SECONDS:
             self._choose(occupants)
         self._held = {uid: each.held for uid, each in occupants.items()}

@@ -106,6 +106,24 @@ def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
     assert watch.verdict("API") == DiskVerdict()
 
 
+def test_who_freed_space_and_asked_for_a_retry_is_not_parked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [GIBIBYTE]
+    monkeypatch.setattr(disk, "_space", lambda _: Space(HUNDRED, free[0]))
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE)}
+    watch = fleet.watch(tmp_path)
+    watch.beat()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE, connected=False)}
+    watch.beat()
+    assert watch.verdict("WEB").evict is not None, "it may still be about to be stopped"
+    free[0] = HUNDRED // 2
+    fleet.now += disk.LOOK_SECONDS
+    watch.beat()
+    assert watch.verdict("WEB") == DiskVerdict()
+
+
 def test_one_that_is_gone_is_not_parked() -> None:
     fleet = Fleet()
     fleet.agents = {"WEB": heard(30, GIBIBYTE)}
