@@ -154,6 +154,8 @@ class InstanceReconciler:
             before: the same pass's look before it acted. What is planned after acts is only told, so this look reads
                 neither the repository's row again nor, for an instance to be deleted, the worktree for unsaved work.
 
+        An instance whose work was given up is not searched for any: what cannot be read must not keep it. Saving is tried.
+
         Returns:
             The instance with exits and attempt taken over from the world, the look, and the spec worked out
             (``None`` when the repository is not in a state for that).
@@ -176,7 +178,7 @@ class InstanceReconciler:
         wanted, workspace = None, None
         if repository is not None and repository_ready(repository):
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
-            leaving = instance.metadata.deletion_requested_at is not None
+            leaving = instance.metadata.deletion_requested_at is not None and not instance.metadata.discard_work
             workspace = self.workspaces.inspect(wanted.ref, deep=leaving and before is None)
             instance = _with_place(instance, wanted, workspace)
         observed = Observed(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from controller.errors import Fenced, Retryable
+from controller.errors import Fenced, Retryable, Terminal
 from controller.resources import ConditionStatus, Instance
 from controller.runtime.protocol import WorkloadState
+from controller.workspace.types import WorkspaceRef, WorkspaceState
+from support.fake_workspaces import FakeWorkspaces
 from support.world import REPOSITORY_PATH, World
 
 
@@ -71,6 +73,25 @@ def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:
     world.one_pass()
     assert "WorkDiscarded" not in world.event_reasons()
     assert world.git.worktrees
+
+
+def test_what_cannot_even_be_read_can_be_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.ready()
+    dirty(world)
+    look = FakeWorkspaces.inspect
+
+    def inspect(self: FakeWorkspaces, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
+        if deep:
+            raise Terminal("FileUnreadable", "'secret' cannot be read, so nobody knows whether it is saved")
+        return look(self, ref)
+
+    monkeypatch.setattr(FakeWorkspaces, "inspect", inspect)
+    delete(world, discard=False)
+    world.settle()
+    assert world.readiness()[1] == "FileUnreadable"
+    delete(world, discard=True)
+    world.settle(until=world.gone)
+    assert world.git.snapshots == ["dirt"], "saving is tried all the same"
 
 
 def test_discarding_saves_all_the_same_what_can_be_saved(world: World) -> None:
