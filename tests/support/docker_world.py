@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
-import shutil
 import subprocess
 import tarfile
 import uuid
@@ -16,24 +14,15 @@ import docker
 from docker.errors import NotFound
 
 from controller.runtime.docker import DockerRuntime
-from controller.runtime.protocol import LABEL_ATTEMPT, LABEL_INSTALLATION, LABEL_UID, Limits, Runtime, WorkloadSpec
+from controller.runtime.protocol import LABEL_ATTEMPT, LABEL_INSTALLATION, LABEL_UID, Runtime, WorkloadSpec
 
 from .engine_proxy import EngineProxy
+from .program_world import ProgramWorld, program
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "cc-orchestrator-test/workload:1"
 LABEL = "cco-test"
-MIB = 1024**2
-
-# Says that it started, then waits to be told how to end. Perl is in Debian's base system; its C compiler is not.
-_SCRIPT = """
-[ -z "$STUBBORN" ] || trap '' TERM
-mkfifo -m 0600 /tmp/end
-echo started
-read -r end </tmp/end
-[ "$end" = memory ] && exec perl -e '$x = "a" x (1 << 30)'
-exit "$end"
-"""
+_SCRIPT = program("/tmp/end")  # noqa: S108  # a path in the container
 _DOCKERFILE = f"""
 FROM debian:trixie-slim
 LABEL {LABEL}=1
@@ -41,8 +30,6 @@ RUN install -d -m 0777 /home/agent
 COPY script /script
 ENTRYPOINT ["sh", "/script"]
 """
-_ECHO = "stty raw -echo; printf ready; exec cat"
-_MEASURE = 'stty -echo; printf ready; while read -r line; do printf %s "$(stty size)"; done'
 
 
 def build_image(client: docker.APIClient) -> None:
@@ -81,7 +68,7 @@ def _write_tar(target: io.BytesIO, files: dict[str, str]) -> None:
             tar.addfile(info, io.BytesIO(text.encode()))
 
 
-class DockerWorld:
+class DockerWorld(ProgramWorld):
     """The contract's world on the machine's engine, everything under a label and prefix of its own.
 
     Attributes:
@@ -89,9 +76,9 @@ class DockerWorld:
     """
 
     def __init__(self, admin: docker.APIClient, proxy: EngineProxy, folder: Path) -> None:
+        super().__init__(folder, IMAGE)
         self.admin = admin
         self.proxy = proxy
-        self.folder = folder
         self.run = uuid.uuid4().hex[:8]
         self.prefix = f"ccot-{self.run}"
         self.network = f"ccot-{self.run}"
@@ -122,21 +109,6 @@ class DockerWorld:
             for network in self.admin.networks(filters={"label": label}):
                 self.admin.remove_network(network["Id"])
 
-    def spec(self, name: str = "web", *, stubborn: bool = False, **changes: object) -> WorkloadSpec:
-        spec = WorkloadSpec(
-            name=name,
-            uid=str(uuid.uuid4()),
-            attempt=1,
-            image=IMAGE,
-            spec_hash="hash",
-            limits=Limits(cpus=1.0, memory=64 * MIB, pids=64),
-            mounts=(),
-            user=(1000, 1000),
-            workdir="/tmp",  # noqa: S108  # a path in the container
-            env={"STUBBORN": "1"} if stubborn else {},
-        )
-        return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]  # checked by replace
-
     def _names(self, spec: WorkloadSpec) -> tuple[str, str]:
         return f"{self.prefix}-{spec.name}-{spec.attempt}", f"{self.prefix}-{spec.name}-{spec.uid[:8]}-home"
 
@@ -163,20 +135,13 @@ class DockerWorld:
         return output.decode()
 
     def tell(self, uid: str, end: str) -> None:
-        """Tell the first process how to end."""
         self.sh(uid, f"until [ -p /tmp/end ]; do sleep 0.01; done; echo {end} >/tmp/end")
-
-    def crash(self, uid: str, exit_code: int) -> None:
-        self.tell(uid, str(exit_code))
 
     def kill(self, uid: str) -> None:
         self.admin.kill(self.container(uid))
 
     def kill_unseen(self, uid: str) -> None:
         self.kill(uid)  # people reach the engine past the proxy
-
-    def exhaust_memory(self, uid: str) -> None:
-        self.tell(uid, "memory")
 
     def pause_by_hand(self, uid: str) -> None:
         self.admin.pause(self.container(uid))
@@ -194,14 +159,6 @@ class DockerWorld:
             return False
         return True
 
-    def make_source(self) -> str:
-        path = self.folder / uuid.uuid4().hex
-        path.mkdir()
-        return str(path)
-
-    def remove_source(self, path: str) -> None:
-        shutil.rmtree(path)
-
     def cut_connections(self) -> None:
         self.proxy.cut()
 
@@ -213,15 +170,6 @@ class DockerWorld:
 
     def argv_printing(self, data: bytes) -> Sequence[str]:
         return ("printf", "".join(f"\\{byte:03o}" for byte in data))
-
-    def argv_exiting(self, code: int) -> Sequence[str]:
-        return ("sh", "-c", f"exit {code}")
-
-    def argv_echoing(self) -> Sequence[str]:
-        return ("sh", "-c", _ECHO)
-
-    def argv_measuring(self) -> Sequence[str]:
-        return ("sh", "-c", _MEASURE)
 
 
 def engine_client() -> docker.APIClient:

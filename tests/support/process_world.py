@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
 import signal
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,31 +15,20 @@ from controller.runtime.process.environment import Environment
 from controller.runtime.process.processes import Identity
 from controller.runtime.process.records import Record, Run
 from controller.runtime.process.runtime import ProcessRuntime
-from controller.runtime.protocol import Limits, Runtime, WorkloadSpec
+from controller.runtime.protocol import Runtime, WorkloadSpec
 
 from .deadline import eventually
+from .program_world import ProgramWorld, program
 
-MIB = 1024**2
 IMAGE = "cc-orchestrator-test/programs:1"
-
-# Says that it started, then waits to be told how to end.
-_SCRIPT = """
-[ -z "$STUBBORN" ] || trap '' TERM
-mkfifo -m 0600 "$TMUX_TMPDIR/end"
-echo started
-read -r end <"$TMUX_TMPDIR/end"
-[ "$end" = memory ] && exec perl -e '$x = "a" x (1 << 30)'
-exit "$end"
-"""
-_ECHO = "stty raw -echo; printf ready; exec cat"
-MEASURE = 'stty -echo; printf ready; while read -r line; do printf %s "$(stty size)"; done'
+_SCRIPT = program('"$TMUX_TMPDIR/end"')
 
 
-class ProcessWorld:
+class ProcessWorld(ProgramWorld):
     """The contract's world on this machine, everything in a folder of its own."""
 
     def __init__(self, folder: Path, *, command: Sequence[str] = ("/bin/sh", "-c", _SCRIPT)) -> None:
-        self.folder = folder
+        super().__init__(folder, IMAGE, user=(os.getuid(), os.getgid()), workdir=str(folder))
         self.state_dir = folder / "state"
         self.state_dir.mkdir(mode=0o700)
         self.root = self.state_dir / "process"
@@ -65,21 +52,6 @@ class ProcessWorld:
             for workload in runtime.list():
                 runtime.remove(workload.uid)
 
-    def spec(self, name: str = "web", *, stubborn: bool = False, **changes: object) -> WorkloadSpec:
-        spec = WorkloadSpec(
-            name=name,
-            uid=str(uuid.uuid4()),
-            attempt=1,
-            image=IMAGE,
-            spec_hash="hash",
-            limits=Limits(cpus=1.0, memory=64 * MIB, pids=64),
-            mounts=(),
-            user=(os.getuid(), os.getgid()),
-            workdir=str(self.folder),
-            env={"STUBBORN": "1"} if stubborn else {},
-        )
-        return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]  # checked by replace
-
     def record(self, uid: str) -> Record:
         """Return the newest record of the uid, ours or a stranger's."""
         found = [Record(**json.loads(path.read_text())) for path in self.root.glob("workloads/*.workload")]
@@ -100,13 +72,9 @@ class ProcessWorld:
         return _occupy(folder / "precious")
 
     def tell(self, uid: str, end: str) -> None:
-        """Tell the first process how to end."""
         fifo = Path(self.run(uid).scratch) / "tmux" / "end"
         eventually(fifo.exists, timeout=15, what="the program listens")
         fifo.write_text(f"{end}\n")
-
-    def crash(self, uid: str, exit_code: int) -> None:
-        self.tell(uid, str(exit_code))
 
     def kill(self, uid: str) -> None:
         self.run(uid).agent.send(signal.SIGKILL)
@@ -114,9 +82,6 @@ class ProcessWorld:
     def kill_unseen(self, uid: str) -> None:
         self._agents[uid].send(signal.SIGKILL)
         eventually(lambda: not self._agents[uid].is_alive(), timeout=15, what="the program is dead")
-
-    def exhaust_memory(self, uid: str) -> None:
-        self.tell(uid, "memory")
 
     def pause_by_hand(self, uid: str) -> None:
         agent = self.run(uid).agent
@@ -140,14 +105,6 @@ class ProcessWorld:
     def has_home(self, spec: WorkloadSpec) -> bool:
         return (self.root / "homes" / f"cco-{spec.name}-{spec.uid[:8]}-home" / "home").is_dir()
 
-    def make_source(self) -> str:
-        path = self.folder / uuid.uuid4().hex
-        path.mkdir()
-        return str(path)
-
-    def remove_source(self, path: str) -> None:
-        shutil.rmtree(path)
-
     def cut_connections(self) -> None:
         """A folder that was moved is another one to those who watch it."""
         self.go_away()
@@ -165,15 +122,6 @@ class ProcessWorld:
 
     def argv_printing(self, data: bytes) -> Sequence[str]:
         return (sys.executable, "-c", f"import sys; sys.stdout.buffer.write({data!r})")
-
-    def argv_exiting(self, code: int) -> Sequence[str]:
-        return ("sh", "-c", f"exit {code}")
-
-    def argv_echoing(self) -> Sequence[str]:
-        return ("sh", "-c", _ECHO)
-
-    def argv_measuring(self) -> Sequence[str]:
-        return ("sh", "-c", MEASURE)
 
 
 def _occupy(path: Path) -> Callable[[], object]:

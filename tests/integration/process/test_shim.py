@@ -20,7 +20,8 @@ from controller.runtime.process.launch import mark_of
 from controller.runtime.process.processes import Identity, marked
 from controller.runtime.process.records import Records
 from controller.runtime.protocol import Limits, WorkloadState
-from support.process_world import MIB, ProcessWorld
+from support.process_world import ProcessWorld
+from support.program_world import MIB
 
 # Leaves its ancestors, its session and its environment, as a daemon that wants to be forgotten would.
 _STRAY = """

@@ -10,7 +10,8 @@ import pytest
 from contracts.runtime_world import eventually, launch, look, watching
 from controller.errors import Terminal
 from controller.runtime.protocol import Limits, WorkloadState
-from support.docker_world import MIB, DockerWorld
+from support.docker_world import DockerWorld
+from support.program_world import MIB
 
 pytestmark = pytest.mark.docker
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -11,8 +10,9 @@ import pytest
 from contracts.runtime import RuntimeContract, World
 from contracts.runtime_world import watching
 from controller.errors import Retryable, Unavailable
-from controller.runtime.protocol import ExecResult, Limits, Runtime, WorkloadSpec, WorkloadState
+from controller.runtime.protocol import ExecResult, Runtime, WorkloadSpec, WorkloadState
 from support.fake_runtime import IMAGE, FakeEngine, FakeRuntime, FakeTerminal
+from support.program_world import workload_spec
 
 
 class FakeWorld:
@@ -31,20 +31,10 @@ class FakeWorld:
         return FakeRuntime(self.engine, installation="ours", prefix="cco")
 
     def spec(self, name: str = "web", *, stubborn: bool = False) -> WorkloadSpec:
-        uid = str(uuid.uuid4())
+        spec = workload_spec(name, IMAGE)
         if stubborn:
-            self.engine.stubborn.add(uid)
-        return WorkloadSpec(
-            name=name,
-            uid=uid,
-            attempt=1,
-            image=IMAGE,
-            spec_hash="hash",
-            limits=Limits(cpus=1.0, memory=64 * 1024**2, pids=64),
-            mounts=(),
-            user=(1000, 1000),
-            workdir="/tmp",  # noqa: S108  # a path in the container
-        )
+            self.engine.stubborn.add(spec.uid)
+        return spec
 
     def occupy(self, spec: WorkloadSpec) -> Callable[[], object]:
         self.engine.occupy(f"cco-{spec.name}-{spec.attempt}")
