@@ -118,6 +118,15 @@ class GitWorld:
         self.agent(ref, "commit", "-qm", f"Change {name}")
         return self.agent(ref, "rev-parse", "HEAD")
 
+    def agent_commits_repository(self, ref: WorkspaceRef, name: str) -> str:
+        """Let the agent make a repository with ``code.txt`` in its worktree and commit it as a link; returns that."""
+        self.agent_writes(ref, f"{name}/code.txt", "code")
+        inside = ("-C", f"{ref.worktree}/{name}", "--git-dir=.git", "--work-tree=.")
+        self.agent(ref, *inside, "init", "-q", "--template=")
+        self.agent(ref, *inside, "add", "code.txt")
+        self.agent(ref, *inside, "commit", "-qm", "Inner")
+        return self.agent_commits(ref, "outer.txt")
+
     def user_commits(self, branch: str = "main") -> str:
         """Commit to a branch as a person elsewhere does, without any worktree; returns the commit."""
         commit = self.user("commit-tree", "-p", branch, "-m", f"By a person {uuid.uuid4()}", f"{branch}^{{tree}}")

@@ -15,7 +15,7 @@ from controller.reconcile.actions import Plan
 from controller.resources import Instance
 from controller.runtime.choice import only
 from controller.runtime.protocol import Limits, WorkloadSpec
-from controller.streams import Route, StreamServer
+from controller.streams import Route, StreamServer, server
 from controller.streams.instances import InstanceStreams
 from support.fake_engine import IMAGE, FakeContainer, FakeEngine
 from support.fake_runtime import FakeRuntime
@@ -29,6 +29,12 @@ def path() -> Iterator[Path]:
     """A path that is short enough for a socket, whatever the test is called."""
     with tempfile.TemporaryDirectory(prefix="cco-streams-") as folder:
         yield Path(folder) / "controller.sock"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server see the stop soon, in every file that imports this."""
+    monkeypatch.setattr(server, "POLL_SECONDS", 0.01)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controller.resources import ConditionStatus
+from controller.resources import ConditionStatus, LastExit
 from faults.facts import run
 from faults.world.installation import EVERYTHING, World
 
@@ -47,31 +47,29 @@ def test_a_frozen_claude_is_not_replaced_and_goes_on_when_it_is_woken(world: Wor
     world.verify(rest=False)
 
 
-def test_a_killed_agent_is_started_again_with_its_conversation(world: World) -> None:
-    world.talk("agentless", TALK)
+def killed(world: World, name: str, kill: str) -> LastExit:
+    """Kill something in an instance that has talked; returns how the first run ended, once the same container is up."""
+    world.talk(name, TALK)
     world.remember()
-    container, _, _ = world.life("agentless")
-    world.in_box("agentless", "pkill -9 -P 1 -f 'agent run'", check=False)
-    world.until(lambda: world.get("agentless").status.restarts == 1, "the end was seen")
-    world.until_state("agentless", "idle")
-    assert world.life("agentless")[0] == container
-    last = world.get("agentless").status.last_exit
+    container, _, _ = world.life(name)
+    world.in_box(name, kill, check=False)
+    world.until(lambda: world.get(name).status.restarts == 1, "the end was seen")
+    world.until_state(name, "idle")
+    assert world.life(name)[0] == container
+    last = world.get(name).status.last_exit
     assert last is not None
+    return last
+
+
+def test_a_killed_agent_is_started_again_with_its_conversation(world: World) -> None:
+    last = killed(world, "agentless", "pkill -9 -P 1 -f 'agent run'")
     assert (last.exit_code, last.reason) == (137, "Killed")
     assert remembers(world, "agentless")
     world.verify()
 
 
 def test_a_killed_tmux_server_is_told_and_started_again_with_its_conversation(world: World) -> None:
-    world.talk("windowless", TALK)
-    world.remember()
-    container, _, _ = world.life("windowless")
-    world.in_box("windowless", "pkill -9 'tmux: server'", check=False)
-    world.until(lambda: world.get("windowless").status.restarts == 1, "the end was seen")
-    world.until_state("windowless", "idle")
-    assert world.life("windowless")[0] == container
-    last = world.get("windowless").status.last_exit
-    assert last is not None
+    last = killed(world, "windowless", "pkill -9 'tmux: server'")
     assert "tmux" in last.message or "Killed" in last.reason, last
     assert remembers(world, "windowless")
     world.verify()

@@ -23,18 +23,13 @@ from support.served_streams import (
     ask,
     client,
     container,
+    impatient,
     path,
     served,
     streams,
 )
 
-__all__ = ["client", "container", "path"]
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a server see the stop soon."""
-    monkeypatch.setattr(server, "POLL_SECONDS", 0.01)
+__all__ = ["client", "container", "impatient", "path"]
 
 
 def test_only_its_owner_may_connect_and_nothing_stays(path: Path, container: FakeContainer) -> None:

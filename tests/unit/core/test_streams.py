@@ -17,7 +17,7 @@ from controller.reconcile.actions import Plan
 from controller.reconcile.plan import plan
 from controller.resources import Instance
 from controller.runtime.choice import only
-from controller.streams import Route, server
+from controller.streams import Route
 from controller.streams.instances import InstanceStreams
 from support.fake_engine import FakeContainer
 from support.fake_runtime import FakeRuntime
@@ -26,6 +26,7 @@ from support.served_streams import (
     ask,
     client,
     container,
+    impatient,
     path,
     problem,
     served,
@@ -34,13 +35,7 @@ from support.served_streams import (
 )
 from support.world import World
 
-__all__ = ["client", "container", "path"]
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a server see the stop soon."""
-    monkeypatch.setattr(server, "POLL_SECONDS", 0.01)
+__all__ = ["client", "container", "impatient", "path"]
 
 
 # A whole installation ---------------------------------------------------------------------------------------------

@@ -162,12 +162,7 @@ def test_line_ends_and_filters_change_nothing(world: GitWorld) -> None:
 
 def test_submodules_are_told_and_not_written(world: GitWorld) -> None:
     ref = world.made()
-    world.agent_writes(ref, "inner/code.txt", "code")
-    inner = ("-C", f"{ref.worktree}/inner", "--git-dir=.git", "--work-tree=.")
-    world.agent(ref, *inner, "init", "-q", "--template=")
-    world.agent(ref, *inner, "add", "code.txt")
-    world.agent(ref, *inner, "commit", "-qm", "Inner")
-    world.agent_commits(ref, "outer.txt")
+    world.agent_commits_repository(ref, "inner")
     world.collect(ref)
     work = saved(world, ref)
     place = world.base / "new"

@@ -108,12 +108,7 @@ def test_nested_repositories_are_saved_whole(world: GitWorld) -> None:
 
 def test_repository_committed_as_a_link_is_saved_by_its_files(world: GitWorld) -> None:
     ref = world.made()
-    world.agent_writes(ref, "inner/code.txt", "code")
-    inner = ("-C", f"{ref.worktree}/inner", "--git-dir=.git", "--work-tree=.")
-    world.agent(ref, *inner, "init", "-q", "--template=")
-    world.agent(ref, *inner, "add", "code.txt")
-    world.agent(ref, *inner, "commit", "-qm", "Inner")
-    world.agent_commits(ref, "outer.txt")
+    world.agent_commits_repository(ref, "inner")
     assert world.agent(ref, "ls-tree", "HEAD", "inner").startswith("160000")
     world.collect(ref)
     assert world.unsaved(ref) is Unsaved.UNSAVED
