@@ -73,14 +73,19 @@ class Manifests:
             raise _unwritable(path, error) from error
 
     def forget_instance(self, name: str) -> None:
-        """Remove an instance's file; idempotent."""
-        self.fence()
-        self._instance(name).unlink(missing_ok=True)
+        """Remove an instance's file; idempotent. Raises as :meth:`remember` does."""
+        self._forget(self._instance(name))
 
     def forget_repository(self, name: str) -> None:
-        """Remove a repository's file; idempotent."""
+        """Remove a repository's file; idempotent. Raises as :meth:`remember` does."""
+        self._forget(self._repository(name))
+
+    def _forget(self, path: Path) -> None:
         self.fence()
-        self._repository(name).unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def instances(self) -> Iterator[Instance | Unreadable]:
         """Yield what is known of each instance, by name."""

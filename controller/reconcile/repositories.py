@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from controller.resources import ConditionStatus, Instance, Repository, Reposito
 from controller.workspace.types import RepositoryState, Workspaces
 
 from .loop import Request, Result
+
+logger = logging.getLogger(__name__)
 
 
 class RepositoryRows(Protocol):
@@ -60,7 +63,7 @@ class RepositoryReconciler:
             self.manifests.forget_repository(request.name)
             self.repositories.purge(repository.metadata.uid)
             return Result()
-        self.manifests.remember(repository)
+        self._remember(repository)
         status, error = self._look(repository)
         if self.repositories.update_status(repository.metadata.uid, status) and status != repository.status:
             for instance in users:
@@ -68,6 +71,14 @@ class RepositoryReconciler:
         if error is not None:
             raise error
         return Result()
+
+    def _remember(self, repository: Repository) -> None:
+        """Keep what was declared beside the database, too; where that fails, instances still wait for the look."""
+        try:
+            self.manifests.remember(repository)
+        except Retryable as error:
+            extra = {"cco_name": repository.metadata.name, "cco_reason": error.reason}
+            logger.warning("not written down: %s", error.message, extra=extra)
 
     def _look(self, repository: Repository) -> tuple[RepositoryStatus, Retryable | None]:
         """Return what is known now, and what kept the look from knowing."""

@@ -119,6 +119,15 @@ def test_a_place_that_cannot_be_written_is_told(manifests: Manifests, tmp_path: 
         manifests.remember(WEB)
 
 
+def test_a_file_that_cannot_be_removed_is_told(manifests: Manifests, tmp_path: Path) -> None:
+    (tmp_path / "repositories" / "shop.json").mkdir(parents=True)
+    (tmp_path / "instances" / "web" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(Retryable, match=r"shop\.json cannot be written"):
+        manifests.forget_repository("shop")
+    with pytest.raises(Retryable, match=r"manifest\.json cannot be written"):
+        manifests.forget_instance("web")
+
+
 def test_a_label_tells_everything_but_what_may_be_secret() -> None:
     text = label_text(WEB, "/srv/shop")
     assert "secret plan" not in text

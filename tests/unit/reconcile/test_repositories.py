@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller.errors import NotFound, Retryable, Unavailable
+from controller.manifests import FOLDER_NAME
 from controller.reconcile.loop import Request
 from controller.resources import Condition, Repository, find_condition
 from support.world import REPOSITORY_PATH, World
@@ -48,6 +49,12 @@ def test_a_look_that_shows_nothing_new_writes_nothing_and_wakes_nobody(world: Wo
     look(world)
     assert world.store.revision() == revision
     assert world.woken == []
+
+
+def test_what_cannot_be_written_down_keeps_nobody_waiting_for_the_look(world: World) -> None:
+    (world.settings.state_dir / FOLDER_NAME).write_text("in the way")
+    world.register()
+    assert (ready(world).status.value, ready(world).reason) == ("True", "Ready")
 
 
 def test_a_change_wakes_the_repository_s_instances_and_no_others(world: World) -> None:
