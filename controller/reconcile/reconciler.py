@@ -154,7 +154,8 @@ class InstanceReconciler:
             before: the same pass's look before it acted. What is planned after acts is only told, so this look reads
                 neither the repository's row again nor, for an instance to be deleted, the worktree for unsaved work.
 
-        An instance whose work was given up is not searched for any: what cannot be read must not keep it. Saving is tried.
+        A workspace whose work was given up is not searched for any: what cannot be read must not keep it. That saving
+        is tried all the same is the plan's part.
 
         Returns:
             The instance with exits and attempt taken over from the world, the look, and the spec worked out
