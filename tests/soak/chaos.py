@@ -57,7 +57,7 @@ class Fleet:
             script = (
                 f"echo {self.work} >>work.txt; git add work.txt; git commit -qm 'Work {self.work}'; echo half >draft"
             )
-            with suppress(AssertionError):  # its container may be on its way out: then nothing was done
+            with suppress(AssertionError, RuntimeError):  # its container may be on its way out: then nothing was done
                 self.world.in_box(name, script)
         self.world.remember()
 
