@@ -50,6 +50,7 @@ class StreamServer:
         Handler.fence = staticmethod(fence)
         Handler.routes = Routes([Route("GET", "/health", lambda _: {"status": "ok"}), *routes])
         self._server = _UnixServer(str(path), Handler)
+        self._inode = path.stat().st_ino
         path.chmod(0o600)
         if os.geteuid() == 0:  # the server runs as the state directory's owner
             owner = path.parent.stat()
@@ -63,13 +64,14 @@ class StreamServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop answering and remove the socket."""
+        """Stop answering and remove the socket, unless another controller has put its own in that place."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join(5.0)
-        self._server.server_close()
         with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+            if self._path.stat().st_ino == self._inode:  # nobody else's while ours is open
+                self._path.unlink()
+        self._server.server_close()
 
 
 class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

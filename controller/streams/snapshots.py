@@ -136,9 +136,10 @@ class SnapshotStreams:
         repository = self.repositories.get(request.path["repository"])
         path, identity, whose = repository.spec.path, request.path["id"], request.query.get("instance")
         target = self._target(wish, repository)
+        work = self.workspaces.show_snapshot(path, identity, instance=whose).work  # before: what was done is no failure
         done = self.workspaces.restore_snapshot(path, identity, target, instance=whose)
-        work = self.workspaces.show_snapshot(path, identity, instance=whose).work
-        previous = next((each for each in self.workspaces.snapshots(path) if each.commit == done.previous), None)
+        known = self.workspaces.snapshots(path) if done.previous is not None else ()
+        previous = next((each for each in known if each.commit == done.previous), None)
         answer = SnapshotRestored(
             snapshot=_snapshot(repository.metadata.name, work),
             branch=done.branch,
@@ -162,7 +163,7 @@ class SnapshotStreams:
     def _check_folder(self, path: str) -> None:
         """Refuse what the controller cannot see, and folders that an agent could change while they are written."""
         place = Path(path).resolve()
-        if self.root is not None and not place.is_relative_to(self.root):
+        if self.root is not None and not place.is_relative_to(self.root.resolve()):
             raise Terminal(
                 "OutsideRoot",
                 f"path {path!r} is outside {str(self.root)!r}, the part of this machine the controller can see: name a "

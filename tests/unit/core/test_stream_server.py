@@ -50,6 +50,15 @@ def test_a_server_that_never_began_can_be_stopped(path: Path, container: FakeCon
     serving.stop()
 
 
+def test_one_who_was_replaced_leaves_the_other_one_s_socket(path: Path, container: FakeContainer) -> None:
+    replaced = StreamServer(path, streams(container).routes())
+    serving = StreamServer(path, streams(container).routes())
+    serving.start()
+    replaced.stop()
+    assert ask(path) == 200
+    serving.stop()
+
+
 def test_one_who_does_not_wait_for_the_answer_is_no_error(
     path: Path, container: FakeContainer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
