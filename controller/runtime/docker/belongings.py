@@ -1,6 +1,6 @@
 """Everything one installation has on the engine, wanted or not, and taking single things of it away.
 
-``controller/orphans.py`` compares this with what is declared. Labels find our things; the identifier and the uid
+``controller/orphans`` compares this with what is declared. Labels find our things; the identifier and the uid
 together decide about each before it goes, and the engine itself refuses to remove what is running or in use.
 """
 

@@ -1,6 +1,6 @@
 """The verbs of the Runtime protocol for Docker.
 
-The loop (``controller/reconcile``) and the streams (``controller/streams.py``) come in here. Every verb that acts
+The loop (``controller/reconcile``) and the streams (``controller/streams``) come in here. Every verb that acts
 looks at the engine first: labels find our containers, the uid decides. Only ``inspect`` remembers, and only that a
 container runs (``remembered.py``).
 """
