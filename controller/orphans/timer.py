@@ -99,6 +99,6 @@ class OrphanTimer(Beat):
             orphan,
             EventType.WARNING,
             "OrphanStopped",
-            f"the container {orphan.name} ran for no declared instance for an hour and was stopped; it stays, and so "
-            "does its work: 'cco gc' shows both",
+            f"the {orphan.kind} {orphan.name} ran for no declared instance for an hour and was stopped; it stays, and "
+            "so does its work: 'cco gc' shows both",
         )

@@ -77,7 +77,8 @@ def _identity(settings: Settings, given: str | None) -> str:
             "InstallationUnknown",
             f"{settings.state_dir / 'installation'} is not there: name the id with --installation. Containers carry "
             "it: docker ps --all --format '{{.Label \"cc-orchestrator.installation\"}}' "
-            "--filter label=cc-orchestrator.installation",
+            "--filter label=cc-orchestrator.installation; so do the records of runtime 'process' in "
+            f"{settings.state_dir / 'process' / 'workloads'}",
         )
     return check_uuid(given)
 

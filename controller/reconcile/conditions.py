@@ -128,7 +128,7 @@ def _workspace(observed: Observed, plan: Plan, mishap: Mishap | None) -> Fact:
 
 def _workload(observed: Observed) -> Fact:
     if not observed.workloads:
-        return Fact("WorkloadRunning", FALSE, "Absent", "there is no container")
+        return Fact("WorkloadRunning", FALSE, "Absent", "there is no workload")
     workload = observed.workloads[0]
     words = {
         WorkloadState.RUNNING: (TRUE, "Running"),

@@ -82,7 +82,7 @@ def _obstacle(instance: Instance, observed: Observed, workspace: WorkspaceState,
     """Return what must not be decided by a program."""
     if len(observed.workloads) > 1:
         names = ", ".join(workload.name for workload in observed.workloads)
-        message = f"several containers carry this instance's uid ({names}); remove those that should not be there"
+        message = f"several workloads carry this instance's uid ({names}); remove those that should not be there"
         return Blocked("AmbiguousWorkload", message)
     if any(workload.state is WorkloadState.LOST for workload in observed.workloads):
         return Blocked("WorkloadLost", "the place it runs on is silent; it may still be running", waiting=True)
@@ -140,14 +140,14 @@ def _create(instance: Instance, observed: Observed, workspace: WorkspaceState, n
     if held is not None:
         return Plan(steps, held.blocked, held.requeue_after)
     attempt = instance.status.attempt + 1
-    reason = "first start" if attempt == 1 else "the container is gone"
+    reason = "first start" if attempt == 1 else "its workload is gone"
     return Plan((*steps, CreateWorkload(attempt, reason)))
 
 
 def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workload: Workload, now: datetime) -> Plan:
     """There is a workload that does not run: let it rest, wait, start it, or replace it."""
     if workload.state is WorkloadState.PAUSED:
-        return Plan((StartWorkload("the container was paused"),))
+        return Plan((StartWorkload("it was paused"),))
     asked = is_asked(instance)
     last = instance.status.last_exit
     ended = workload.state is WorkloadState.EXITED and last is not None and last.workload_id == workload.id
@@ -262,7 +262,7 @@ def _overdue(instance: Instance, observed: Observed, workload: Workload, pace: P
     else:
         deadline, failure = pace.silence_deadline, "NoSignal"
         late = heard is not None and heard.age >= deadline.total_seconds()
-        message = f"the agent in the container was silent for {deadline.seconds} s"
+        message = f"its agent was silent for {deadline.seconds} s"
     if not late or not observed.credentials:
         return None
     return held_back(instance, observed, now) or Plan((RestartWorkload(message, failure),))

@@ -108,7 +108,7 @@ TABLE: dict[str, Row] = {
     "has no container": Row(
         BASE.but(workloads=(), heard=None),
         {**NO_CONTAINER, "Ready": "False StartingWorkload"},
-        "no container",
+        "no workload",
     ),
     "has a container that was never started": Row(
         BASE.but(workloads=(workload(WorkloadState.CREATED),), heard=None),
