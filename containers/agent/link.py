@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 MAX_LINE = 1024 * 1024
 """Bytes of one message."""
 RETRY_FIRST = 0.1
-RETRY_LAST = 2.0
+RETRY_LAST = 0.5
+"""Seconds. A controller is back within two, and its instances should not wait for it any longer than that."""
 SEND_TIMEOUT = 5.0
 LOOK_SECONDS = 2.0
 """How often the socket's file is compared with the one that was connected to."""
