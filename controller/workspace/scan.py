@@ -40,6 +40,8 @@ _CHUNK = 1 << 20
 _WHOLE = 16 << 20
 _SETTLED_NS = 2_000_000_000
 _CACHE_SIZE = 100_000
+_REMEMBERED_FILES = 50_000
+"""Of all trees that are remembered together: some 15 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,17 @@ class Entry:
 Tree = Mapping[str, Entry]
 
 
-def read_tree(git: Git, commit: str) -> dict[str, Entry]:
-    """Return all files of a commit."""
+def read_tree(git: Git, commit: str) -> Tree:
+    """Return all files of a commit; commits never change, so those read last are remembered."""
+    key = (git.git_dir, git.owner, commit)
+    known = _trees.get(key)
+    if known is None:
+        known = _ask_tree(git, commit)
+        _trees.put(key, known)
+    return known
+
+
+def _ask_tree(git: Git, commit: str) -> Tree:
     found: dict[str, Entry] = {}
     for line in git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, timeout=LONG).fields():
         about, _, path = line.partition("\t")
@@ -279,3 +290,24 @@ class _Cache:
 
 
 _cache = _Cache()
+
+
+class _Trees:
+    """The commits read last, as long as they are not large: instances of a repository often begin at the same one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[object, ...], Tree] = OrderedDict()
+
+    def get(self, key: tuple[object, ...]) -> Tree | None:
+        with self._lock:
+            return self._known.get(key)
+
+    def put(self, key: tuple[object, ...], tree: Tree) -> None:
+        with self._lock:
+            self._known[key] = tree
+            while self._known and sum(map(len, self._known.values())) > _REMEMBERED_FILES:
+                self._known.popitem(last=False)
+
+
+_trees = _Trees()
