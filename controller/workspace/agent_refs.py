@@ -7,6 +7,7 @@ limits. ``collect.py`` compares them with what was brought home.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -22,6 +23,8 @@ MAX_REFS = 20_000
 MAX_DEPTH = 32
 MAX_TEXT = 64 << 20
 """Bytes of ``packed-refs`` or of one reflog."""
+
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PACKED = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?) (\S.*)")
@@ -127,5 +130,6 @@ def _files(parent: int, name: str, prefix: str = "", depth: int = 0) -> Iterator
                     content = read_regular(entry.name, folder, limit=MAX_TEXT)
                     if content is not None:
                         yield f"{path}/{entry.name}", os.fsdecode(content)
-    except OSError:
-        return
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise  # refs that cannot be read are not gone, or what they name would pass for brought home

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from controller.errors import Retryable, Terminal
 
 from . import private, record, refs, worktree
+from .adoption import adopt
 from .agent_refs import AgentRefs, read_refs
 from .git import LONG, Git, GitFailed
 from .locks import folder_lock
@@ -93,7 +94,7 @@ def collect(ref: WorkspaceRef) -> Collected:
     """Bring home what the agent committed; see :meth:`~controller.workspace.types.Workspaces.collect`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
-    if record.load_own(paths, ref) is None:
+    if adopt(repository, ref) is None:
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         return Collected(refs.read_instance_refs(repository.git, names, ref.branch).head, moved=False, diverged=False)
     with folder_lock(paths.directory):

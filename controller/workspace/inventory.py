@@ -19,21 +19,20 @@ from pathlib import Path
 
 from controller.errors import CcoError, Conflict
 
-from . import record, refs
-from .locks import folder_lock
-from .names import RefNames, is_instance_name, is_uid, lock_reason
+from . import record
+from .adoption import adopt
+from .names import is_instance_name, is_uid, lock_reason
 from .record import Record, StatePaths
 from .repository import Repository, locate
 from .safe_files import read_text, remove_tree
 from .types import WorkspaceRef
-from .worktree import Registration, registrations, same_place
+from .worktree import Registration, registrations
 
 _BRANCH = "ref: refs/heads/"
 _REMAINS = re.compile(r"(?P<name>[a-z0-9-]+)\.removed-(?P<uid>[0-9A-Za-z-]{1,8})")
 _ADOPTED = ".orphan-"
 _RUN, _MANIFEST = "run", "manifest.json"
 _OWN_FILES = (_RUN, _MANIFEST, f".{_MANIFEST}.new")
-_NO_COMMIT = "0" * 40
 
 
 class HoldingKind(StrEnum):
@@ -112,26 +111,14 @@ class StateInventory:
     def adopt(self, holding: Holding) -> None:
         """Write down whose a worktree is that only its lock tells of, so that its work can be saved; idempotent.
 
-        Without this the verbs of ``Workspaces`` would find no memory of it and save nothing.
+        Raises:
+            Conflict: ``NotOurs``, what was seen there stands elsewhere by now.
         """
         ref = holding.ref
         if ref is None or _ADOPTED not in ref.private:
             return
-        repository = locate(ref.repository)
-        paths = StatePaths.of(ref)
-        paths.ensure()
-        with folder_lock(paths.directory):
-            if record.load_own(paths, ref) is not None:
-                return
-            ours = [each for each in registrations(repository) if each.lock == lock_reason(ref.instance, ref.uid)]
-            if len(ours) != 1 or not same_place(ours[0].worktree, ref.worktree):
-                raise Conflict(
-                    "NotOurs", f"{ref.worktree} is not the worktree that was seen there: it is left as it is"
-                )
-            now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)
-            base = now.base or now.head or _NO_COMMIT
-            made = Record(ref.uid, ref.repository, ref.branch, ref.worktree, base, admin=ours[0].id, complete=True)
-            record.save(paths, made)
+        if adopt(locate(ref.repository), ref) is None:
+            raise Conflict("NotOurs", f"{ref.worktree} is not the worktree that was seen there: it is left as it is")
 
     def tidy(self, holding: Holding) -> None:
         """Remove the instance's folder with what the controller itself put there; anything else in it stays.

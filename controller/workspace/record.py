@@ -94,7 +94,11 @@ def load(paths: StatePaths) -> Record | None:
         values["made"] = tuple(values["made"])
         return Record(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable("StateUnreadable", f"{paths.record} cannot be read: {error}") from error
+        raise Unavailable(
+            "StateUnreadable",
+            f"{paths.record} cannot be read: {error}; if it is damaged, move it away: it is written anew from the "
+            "worktree's lock",
+        ) from error
 
 
 def load_own(paths: StatePaths, ref: WorkspaceRef) -> Record | None:

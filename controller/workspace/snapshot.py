@@ -16,7 +16,8 @@ from typing import IO
 
 from controller.errors import Retryable
 
-from . import record, refs
+from . import refs
+from .adoption import adopt
 from .agent_refs import AgentRefs, read_refs
 from .git import Git
 from .locks import folder_lock
@@ -131,7 +132,7 @@ def take(ref: WorkspaceRef, message: str) -> str | None:
     """Save what is uncommitted; see :meth:`~controller.workspace.types.Workspaces.snapshot`."""
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
-    memory = record.load_own(paths, ref)
+    memory = adopt(repository, ref)
     if memory is None:
         return None
     with folder_lock(paths.directory):

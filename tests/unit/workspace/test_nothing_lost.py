@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -353,6 +354,38 @@ def test_a_memory_that_cannot_be_read(world: GitWorld) -> None:
     for act in (lambda: world.workspaces.remove(ref), lambda: world.workspaces.snapshot(ref, message="x")):
         with untouched(Path(ref.worktree), Path(ref.private)):
             assert isinstance(refused(act, "StateUnreadable", "workspace.json"), Unavailable)
+
+
+def test_refs_that_cannot_be_read_are_not_gone(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = made_with_work(world)
+    commit = world.agent_commits(ref, "late.txt")
+    world.workspaces.snapshot(ref, message="before the removal")
+    opened = os.open
+
+    def open_(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == "heads":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return opened(path, flags, mode, dir_fd=dir_fd)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", open_)
+        refused(lambda: world.workspaces.collect(ref), "LookFailed")
+        refused(lambda: world.workspaces.remove(ref), "LookFailed")
+    assert world.collect(ref).head == commit
+
+
+def test_a_memory_that_was_lost_keeps_no_work_from_being_saved(world: GitWorld) -> None:
+    ref = made_with_work(world)
+    commit = world.agent_commits(ref, "late.txt")
+    world.agent_writes(ref, "last.txt", "words")
+    (Path(ref.private).parent / "workspace.json").unlink()
+    assert world.collect(ref).head == commit
+    snapshot = world.workspaces.snapshot(ref, message="before the removal")
+    assert snapshot is not None
+    assert world.user("show", f"{snapshot}:last.txt") == "words"
+    assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
+    world.workspaces.remove(ref)
+    assert world.workspaces.inspect(ref).presence is Presence.ABSENT
 
 
 def test_commits_that_cannot_be_brought_home_keep_the_workspace(world: GitWorld) -> None:
