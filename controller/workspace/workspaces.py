@@ -54,7 +54,7 @@ class GitWorkspaces:
             return repository.inspect(path)
 
     def inspect(self, ref: WorkspaceRef, *, deep: bool = False) -> WorkspaceState:
-        """Look at a workspace; shallow costs one git process."""
+        """Look at a workspace; a shallow look reads files only, as long as the repository's refs are plain."""
         with _explained():
             return self._inspect(ref, deep=deep)
 
