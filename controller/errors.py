@@ -38,7 +38,7 @@ class Retryable(CcoError):
     """The same step may succeed later without anybody's help.
 
     Attributes:
-        delay: seconds to wait before the next pass; ``None`` leaves it to the queue's backoff.
+        delay: seconds to wait at least before the next pass; it is more, by the queue's backoff, if it goes on.
     """
 
     def __init__(self, reason: str, message: str, *, delay: float | None = None) -> None:

@@ -118,10 +118,7 @@ class Controller:
             result = self._reconciler.reconcile(request)
         except Retryable as error:
             self._log("pass postponed", request, error)
-            if error.delay is None:
-                self.queue.add_rate_limited(request)
-            else:
-                self.queue.add_after(request, error.delay)
+            self.queue.add_rate_limited(request, error.delay or 0.0)
         except Terminal as error:
             self._log("pass ended for good", request, error)
             self.queue.forget(request)

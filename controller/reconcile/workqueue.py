@@ -87,12 +87,15 @@ class Workqueue(Generic[Key]):
             heapq.heappush(self._timers, (due, self._tie_breaker, key))
             self._changed.notify()
 
-    def add_rate_limited(self, key: Key) -> float:
-        """Ask for another pass after a failure; returns the delay in seconds, doubling until :meth:`forget`."""
+    def add_rate_limited(self, key: Key, at_least: float = 0.0) -> float:
+        """Ask for another pass after a failure; returns the delay in seconds, doubling until :meth:`forget`.
+
+        It is ``at_least`` so many, for whoever knows that nothing will be different any sooner.
+        """
         with self._changed:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
-        delay = backoff(failures, self._jitter())
+        delay = max(backoff(failures, self._jitter()), at_least)
         self.add_after(key, delay)
         return delay
 

@@ -150,7 +150,7 @@ def works_on_one_name_twice_at_once() -> AbstractContextManager[object]:
 
 
 def tries_again_at_once() -> AbstractContextManager[object]:
-    def add_rate_limited(_original: Callable[..., Any], queue: Workqueue[Request], key: Request) -> float:
+    def add_rate_limited(_original: Callable[..., Any], queue: Workqueue[Request], key: Request, *_: float) -> float:
         queue.add(key)
         return 0.0
 

@@ -107,6 +107,17 @@ def test_the_backoff_starts_anew_after(between: Outcome, expected: float | None)
     assert bool(len(controller.queue)) is (expected is not None)
 
 
+def test_a_short_delay_that_does_not_help_becomes_longer() -> None:
+    controller, clock = without_threads(Scripted(raises(Retryable("Busy", "busy", delay=1.0))))
+    passes = 0
+    controller.queue.add(WEB)
+    for second in range(600):
+        clock.now = float(second)
+        while len(controller.queue):
+            passes += controller.process_next(timeout=0.0)
+    assert passes < 20
+
+
 def test_an_empty_queue_is_no_pass() -> None:
     controller, _ = without_threads(Scripted(ends()))
     assert not controller.process_next(timeout=0.0)
