@@ -20,6 +20,8 @@ from pathlib import Path
 
 from controller.errors import Conflict, Unavailable
 
+_GONE = ".gone-"
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -120,21 +122,23 @@ class Homes:
             Conflict: ``NameConflict``.
             Unavailable: not all of it could be removed.
         """
-        self._sweep()
+        path = self.path(wanted.instance, wanted.uid)
+        self._sweep(path.name)
         if not self.check(wanted):
             return
-        path = self.path(wanted.instance, wanted.uid)
         # At once under another name: half a HOME must not be taken for one.
-        gone = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+        gone = path.with_name(f".{path.name}{_GONE}{os.urandom(4).hex()}")
         with _telling(path):
             path.rename(gone)
-            shutil.rmtree(gone)
+            with contextlib.suppress(FileNotFoundError):  # another removal sweeps at this moment: it goes on there
+                shutil.rmtree(gone)
 
-    def _sweep(self) -> None:
-        """Finish removals that were cut off."""
+    def _sweep(self, name: str) -> None:
+        """Finish removals that were cut off, and what was cut off of the making of this one: others may be making."""
         with contextlib.suppress(FileNotFoundError), _telling(self._folder):
             for entry in os.scandir(self._folder):
-                if entry.name.startswith(f".{self._prefix}-"):
+                removed = entry.name.startswith(f".{self._prefix}-") and _GONE in entry.name
+                if removed or entry.name.startswith(f".{name}."):
                     shutil.rmtree(entry.path, ignore_errors=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,36 @@ def test_a_home_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     homes.remove(owner())
     homes.remove(owner())
     assert homes.all() == []
+
+
+def test_a_home_that_is_being_made_is_nothing_that_a_removal_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes = Homes(tmp_path / "homes", "cco")
+    other = dataclasses.replace(owner(), instance="api", uid="22222222-2222-4222-8222-222222222222")
+    homes.make(other, None)
+    monkeypatch.setattr(os, "chown", lambda *_: homes.remove(other))
+    assert homes.make(owner(), (1000, 1000))
+    assert [name for name, _ in homes.all()] == ["cco-web-11111111-home"]
+
+
+def test_what_a_removal_left_goes_with_the_next_one_and_both_may_be_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes = Homes(tmp_path / "homes", "cco")
+    other = dataclasses.replace(owner(), instance="api", uid="22222222-2222-4222-8222-222222222222")
+    homes.make(owner(), None)
+    homes.make(other, None)
+    remove = shutil.rmtree
+
+    def meanwhile(path: Path) -> None:
+        monkeypatch.setattr(shutil, "rmtree", remove)
+        homes.remove(other)
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    homes.remove(owner())
+    assert list((tmp_path / "homes").iterdir()) == []
 
 
 def test_a_home_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
