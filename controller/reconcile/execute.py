@@ -202,6 +202,7 @@ class Executor:
                 self.manifests.remember(instance)
                 self._configure(wanted, action.attempt)
                 runtime.create(self._workload_spec(instance, wanted, action.attempt))
+                self.fence()  # again: it may have taken long, and two must never run
                 runtime.start(uid, action.attempt)
                 return _started(status, instance, action.attempt, carried_by), action.reason
             case StartWorkload():
@@ -212,6 +213,7 @@ class Executor:
             case RestartWorkload():
                 self._take_turn(wanted)
                 runtime.stop(uid, grace=self.stop_grace)
+                self.fence()
                 self._configure(wanted, status.attempt)
                 runtime.start(uid, status.attempt)
                 started = _started(status, instance, status.attempt, carried_by)

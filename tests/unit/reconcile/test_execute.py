@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
 
-from controller.errors import Retryable
+from controller.errors import Fenced, Retryable
 from controller.reconcile.actions import (
     Action,
     CollectCommits,
@@ -15,15 +15,17 @@ from controller.reconcile.actions import (
     DeliverInput,
     EnsureWorkspace,
     RemoveWorkload,
+    RestartWorkload,
     SnapshotWork,
     StartWorkload,
+    StopWorkload,
     UpdateLimits,
 )
 from controller.reconcile.execute import EVENT_REASONS, Executor
 from controller.reconcile.observed import Wanted
 from controller.resources import InputState, Instance, InstanceStatus
 from controller.resources.observed import FailureRecord
-from controller.runtime.protocol import Limits
+from controller.runtime.protocol import Limits, WorkloadState
 from support.fake_workspaces import snapshot_of
 from support.world import REPOSITORY_PATH, World
 
@@ -84,6 +86,24 @@ def test_a_prompt_that_went_out_is_delivered(stage: Stage) -> None:
     sent = stage.world.store.inputs.create("web", stage.instance.metadata.uid, "go on")
     stage.act(DeliverInput(sent, "a prompt waits"))
     assert stage.world.store.inputs.get(sent.id).state is InputState.DELIVERED
+
+
+@pytest.mark.parametrize("action", [CreateWorkload(2, "gone"), RestartWorkload("asked")], ids=["created", "stopped"])
+def test_one_who_was_replaced_meanwhile_starts_nothing(action: Action, stage: Stage) -> None:
+    world, uid = stage.world, stage.instance.metadata.uid
+    if isinstance(action, CreateWorkload):
+        stage.act(StopWorkload("it is replaced"))
+    looks = iter([None, Fenced("Fenced", "another controller has taken over")])
+
+    def fence() -> None:
+        if (error := next(looks)) is not None:
+            raise error
+
+    with pytest.raises(Fenced):
+        replace(stage.executor, fence=fence).execute(
+            action, stage.instance, stage.instance.status, stage.wanted, world.now
+        )
+    assert all(each.seen.state is not WorkloadState.RUNNING for each in world.engine.of_uid(uid))
 
 
 def test_an_action_that_fails_is_no_event(stage: Stage) -> None:
