@@ -3,6 +3,9 @@
 A thread lists everything, then follows ``GET /api/watch`` and lists again when that says so or breaks. What it
 learns is handed to the event loop in batches; there :class:`Feed` replaces what it knows and tells each page
 which names changed. Pages read its attributes on the event loop and never call the API to show a list.
+
+With nobody looking, nothing is watched: reading every change of a busy fleet costs as much as serving the API. The
+first page after that waits for a list, as the first one ever does.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.1
 """Changes are shown at once, but not more often than this: a burst becomes one patch of each page."""
+
+LINGER_SECONDS = 30.0
+"""After the last page has gone; most come back, since following a link is leaving, too."""
 
 HEALTH_SECONDS = 5.0
 FIRST_PAUSE = 0.1
@@ -68,7 +74,7 @@ class Feed:
         views: the texts of each of them, made once for all pages.
         repositories: by name.
         health: of the parts behind the API.
-        synced: everything has been listed at least once.
+        synced: everything has been listed, and followed since.
     """
 
     def __init__(self, client: Client) -> None:
@@ -80,6 +86,7 @@ class Feed:
         self._asked = Health()
         self.synced = False
         self._listeners: list[Listener] = []
+        self._looked_at = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._batch = _Batch()
@@ -101,16 +108,28 @@ class Feed:
     def stop(self) -> None:
         """Stop watching; idempotent, does not wait, safe in a signal handler's callback."""
         self._stop.set()
+        self._looked_at.set()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call the listener on the event loop with every batch of changes until the returned function is called."""
         self._listeners.append(listener)
+        self._looked_at.set()
 
         def unsubscribe() -> None:
             with contextlib.suppress(ValueError):  # a page may go twice: closed by its viewer, then pruned
                 self._listeners.remove(listener)
+            if self._loop is not None:
+                self._loop.call_later(LINGER_SECONDS, self._rest_unless_looked_at)
 
         return unsubscribe
+
+    def _rest_unless_looked_at(self) -> None:
+        if not self._listeners and not self._stop.is_set():
+            self._looked_at.clear()
+
+    def _forget(self) -> None:
+        """What is known grows old from now on: the next page waits until everything is listed again."""
+        self.synced = False
 
     def _publish(self, changes: Changes) -> None:
         for listener in tuple(self._listeners):
@@ -164,9 +183,14 @@ class Feed:
     def _keep_watching(self) -> None:
         pause = FIRST_PAUSE
         while not self._stop.is_set():
+            if not self._looked_at.wait(LONGEST_PAUSE):
+                continue
             try:
                 for item in self._client.watch(kinds=("Instance", "Repository", "Event"), stop=self._stop):
                     pause = FIRST_PAUSE
+                    if not self._looked_at.is_set():
+                        self._call(self._forget)
+                        break
                     self._learn(item)
             except (ApiError, ServerUnavailable) as error:
                 # At the start this process does not listen yet, so the first failures are no news.

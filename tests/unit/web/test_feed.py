@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from controller.resources import (
     Repository,
     RepositorySpec,
 )
+from ui.web import feed as module
 from ui.web.feed import Changes, Feed
 from ui.web.health import ENGINE_DOWN, PartHealth, engine_health
 from ui.web.health import Health as Asked
@@ -56,6 +58,17 @@ def deleted(item: Instance | Repository) -> WatchEvent:
 
 
 Script = Sequence[WatchEvent | Resync | Exception]
+
+
+class Endless(Sequence[WatchEvent | Resync | Exception]):
+    """A fleet in which something changes all the time."""
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401  # as of any sequence
+        threading.Event().wait(0.002)
+        return Resync(1) if index == 0 else modified(instance("web"))
 
 
 class ScriptedClient(Client):
@@ -225,6 +238,45 @@ def test_a_page_that_has_gone_is_told_nothing() -> None:
         await until(lambda: feed.synced)
         feed.stop()
         assert seen == []
+
+    asyncio.run(scene())
+
+
+def test_nothing_is_watched_with_nobody_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.01)
+    client = ScriptedClient([instance("web")], Endless(), [Resync(2)])
+
+    async def scene() -> None:
+        feed = Feed(client)
+        feed.start()
+        try:
+            await until(lambda: feed.health.controller.healthy)
+            assert client.watches == 0
+            seen: list[Changes] = []
+            close = feed.subscribe(seen.append)
+            await until(lambda: feed.synced)
+            close()
+            await until(lambda: not feed.synced)
+            assert client.watches == 1
+            feed.subscribe(seen.append)
+            await until(lambda: feed.synced)
+            assert (client.watches, client.lists) == (2, 2)
+        finally:
+            feed.stop()
+
+    asyncio.run(scene())
+
+
+def test_following_a_link_is_not_leaving() -> None:
+    client = ScriptedClient([instance("web")], Endless())
+
+    async def scene() -> None:
+        async with running(client) as (feed, _):
+            close = feed.subscribe(lambda _: None)
+            await until(lambda: feed.synced)
+            close()
+            await asyncio.sleep(0.05)
+            assert feed.synced
 
     asyncio.run(scene())
 
