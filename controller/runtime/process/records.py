@@ -205,8 +205,9 @@ class Records:
         self._write(name, "exit", dataclasses.asdict(ending))
 
     def tell(self, name: str) -> None:
-        """Let watchers know that something changed which no other file tells."""
-        self._write(name, "state", {"at": now()})
+        """Let watchers know that something changed which no other file tells; where that fails, they look later."""
+        with contextlib.suppress(Unavailable):  # a full disk must not end the shim, and with it the workload
+            self._write(name, "state", {"at": now()})
 
     def forget(self, name: str) -> None:
         """Remove a workload's files; idempotent."""

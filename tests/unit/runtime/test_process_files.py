@@ -209,6 +209,10 @@ def test_a_removal_that_was_cut_off_is_finished(tmp_path: Path) -> None:
     assert list((tmp_path / "homes").iterdir()) == []
 
 
+def test_a_word_to_watchers_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
+    Records(tmp_path / "not there").tell("cco-web-1")
+
+
 def test_a_watch_tells_whose_workload_went(records: Records) -> None:
     records.add(record(), LIMITS)
     stop = threading.Event()
