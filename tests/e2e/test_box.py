@@ -193,8 +193,12 @@ def test_cpu_is_throttled_and_limits_change_while_it_runs(system: System, boxed:
         what="the limits are the kernel's",
     )
     before = throttled()
-    shell(system, boxed, "timeout 2 sh -c 'while :; do :; done'")
-    assert throttled() > before
+
+    def wants_more() -> bool:  # on a busy machine, a moment of wanting is too short
+        shell(system, boxed, "timeout 2 sh -c 'while :; do :; done'")
+        return throttled() > before
+
+    eventually(wants_more, timeout=60, what="it is throttled")
     assert system.get(boxed)["status"]["started_at"] == started, "no restart for a limit"
 
 

@@ -98,7 +98,13 @@ class EventRecorder:
         if self._process is None or self._process.stdout is None:
             return
         for line in self._process.stdout:
-            self.events.append(json.loads(line))
+            event = json.loads(line)
+            if event["Type"] != "container" or self._is_watched(event["Actor"]["Attributes"]):
+                self.events.append(event)
+
+    def _is_watched(self, labels: Mapping[str, str]) -> bool:
+        key, equals, value = self._label.partition("=")
+        return labels.get(key) == value if equals else key in labels
 
     def overlaps(self) -> list[str]:
         """Return the moments at which two containers of one uid ran."""

@@ -43,8 +43,12 @@ def test_a_first_process_that_is_the_victim_ends_the_container_as_out_of_memory(
     world.until_ready("victim")
     world.commit("victim", "Add work")
     world.remember()
-    world.in_box("victim", OFFER, check=False)
-    world.until(lambda: world.get("victim").status.restarts == 1, "it is started again")
+
+    def dies() -> bool:  # on a busy machine, the four may each have come and gone alone
+        world.in_box("victim", OFFER, check=False)
+        return bool(eventually(lambda: world.get("victim").status.restarts, timeout=20, what="it is started again"))
+
+    world.until(dies, "it is killed and started again", timeout=200)
     world.until_ready("victim")
     last = world.get("victim").status.last_exit
     assert last is not None
