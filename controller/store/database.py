@@ -30,6 +30,9 @@ from .revision import Revisions, bumped, forget_bump
 BUSY_SECONDS = 5.0
 """How long a writer waits for another one before it gives up with ``DatabaseLocked``."""
 
+KEPT_CONNECTIONS = 5
+"""Each holds three open files and up to 2 MiB of pages; what a crowd needs beyond that is closed after it."""
+
 POLL_SECONDS = 0.02
 """How often a waiter looks whether another process wrote."""
 
@@ -57,8 +60,8 @@ class Database:
         self._engine = create_engine(
             f"sqlite:///{path}",
             poolclass=QueuePool,
-            pool_size=16,
-            max_overflow=48,
+            pool_size=KEPT_CONNECTIONS,
+            max_overflow=64 - KEPT_CONNECTIONS,
             pool_timeout=10,
             pool_use_lifo=True,  # the one that was used last has what is needed in its cache
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},

@@ -84,7 +84,8 @@ def test_a_controller_without_open_files_recovers(world: EngineWorld, engine: Ow
     world.until_ready("one", "two")
     world.remember()
     lives = world.lives("one", "two")
-    usual = resource.prlimit(world.place.controller, resource.RLIMIT_NOFILE, (FEW, FEW))
+    usual = resource.prlimit(world.place.controller, resource.RLIMIT_NOFILE)
+    resource.prlimit(world.place.controller, resource.RLIMIT_NOFILE, (FEW, usual[1]))
     with ExitStack() as stack:
         path = str(world.system.state_dir / "controller.sock")
         full = partial(takes_no_more, stack, path, world.place.controller)
