@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from faults.real_world import build_images
@@ -58,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         world.close()
     result["seed"] = seed
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    options.out.write_text(json.dumps(result), encoding="utf-8")
+    del result["samples"]
     print(json.dumps(result, indent=1))  # noqa: T201  # for the terminal
     return 1 if result["violations"] or result["grown"] else 0
 
@@ -107,6 +109,7 @@ def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, object]:
         "violations": violations,
         "processes": summaries,
         "grown": _grown(summaries),
+        "samples": {module: [asdict(each) for each in gauge.samples] for module, gauge in gauges.items()},
     }
 
 
