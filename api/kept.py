@@ -1,9 +1,9 @@
 """Answers that are kept until something changes: most requests ask for what was asked a moment ago.
 
-Between the gate and the application. An answer to a GET of objects is kept with the database's stamp from before it
-was made; while the stamp is the same one, it is what the application would answer again. So nothing old is ever
-given out, nobody has to say what a write makes invalid, and a request that finds its answer here costs neither a
-thread nor a look into the database's tables.
+Between the gate and the application. An answer to a GET of objects is kept if the database's stamp is the same before
+and after it was made; while that stamp lasts, it is what the application would answer again, and with it all answers
+are forgotten. So nothing old is ever given out, nobody has to say what a write makes invalid, and a request that finds
+its answer here costs neither a thread nor a look into the database's tables.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ COLLECTIONS: Final = ("/api/instances", "/api/repositories")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One answer, and the stamp of the database it was made from."""
+    """One answer."""
 
-    stamp: int
     start: Message
     body: bytes
 
@@ -47,6 +46,7 @@ class KeptAnswers:
         self._store = store
         self._kept: OrderedDict[tuple[str, bytes], Kept] = OrderedDict()
         self._bytes = 0
+        self._stamp: int | None = None
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -56,24 +56,30 @@ class KeptAnswers:
         if scope["type"] != "http" or scope["method"] != "GET" or not _is_of_objects(scope["path"]):
             await self._app(scope, receive, send)
             return
-        stamp = self._stamp()
+        stamp = self._now()
         key = (scope["path"], scope["query_string"])
-        found = self._kept.get(key)
-        if stamp is not None and found is not None and found.stamp == stamp:
+        if (found := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             await send({**found.start, "headers": list(found.start["headers"])})  # those outside add some of theirs
             await send({"type": "http.response.body", "body": found.body})
             return
         answer = _Answer(send)
         await self._app(scope, receive, answer.send)
-        if stamp is not None and (start := answer.start) is not None and answer.is_whole:
-            self._keep(key, Kept(stamp, start, bytes(answer.body)))
+        is_of_now = stamp is not None and stamp == self._now()
+        if is_of_now and (start := answer.start) is not None and answer.is_whole:
+            self._keep(key, Kept(start, bytes(answer.body)))
 
-    def _stamp(self) -> int | None:
+    def _now(self) -> int | None:
+        """Return the database's stamp, ``None`` where it has none to tell; forget answers of any other one."""
         try:
-            return self._store.stamp()
+            stamp = self._store.stamp()
         except CcoError:  # the application will meet it, and has words for it
-            return None
+            stamp = None
+        if stamp is None or stamp != self._stamp:
+            self._kept.clear()
+            self._bytes = 0
+        self._stamp = stamp
+        return stamp
 
     def _keep(self, key: tuple[str, bytes], answer: Kept) -> None:
         if (before := self._kept.pop(key, None)) is not None:
