@@ -106,7 +106,7 @@ def installation(model: Model, settings: Mapping[str, str] | None = None) -> Ite
     """Run an installation for the length of the block, in a folder that every user may enter."""
     folder = Path(tempfile.mkdtemp(prefix="cco-world-"))
     folder.chmod(0o755)
-    with Requests(folder) as requests, EventRecorder("cco-test=nobody") as events:
+    with Requests(folder) as requests, EventRecorder() as events:
         usual = {
             "DOCKER_HOST": requests.url,
             "CCO_RESYNC_SECONDS": f"{RESYNC_SECONDS:g}",
