@@ -148,6 +148,10 @@ class Claude:
         """
         await self._in_thread(lambda: self._terminal.press(*keys))
 
+    def reads_keys(self) -> bool:
+        """Whether a key that is pressed now reaches Claude as that key."""
+        return self._terminal.reads_keys()
+
     async def screen(self) -> str:
         """What Claude's pane shows.
 

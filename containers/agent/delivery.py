@@ -40,6 +40,7 @@ COMMAND_TIMEOUT = 2.0
 RETRY = 2.0
 KEEP_TIMEOUT = 3.0
 KEEP_POLL = 0.05
+KEYS_POLL = 0.01
 ATTEMPTS = 5
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(\s|\Z)")
@@ -54,6 +55,9 @@ class Desk(Protocol):
 
     def press(self, *keys: str) -> Awaitable[None]:
         """Press keys in Claude's pane; raises TerminalError when it is gone."""
+
+    def reads_keys(self) -> bool:
+        """Whether a key that is pressed now reaches Claude as that key."""
 
     def screen(self) -> Awaitable[str]:
         """What Claude's pane shows; raises TerminalError when it is gone."""
@@ -220,7 +224,14 @@ class Delivery:
                 logger.info("prompt was not taken", extra={"cco_input": current.id})
                 self._ledger.withdraw(current.id)
                 return False
+        await self._wait_for_keys()
         return True
+
+    async def _wait_for_keys(self) -> None:
+        """The editor has ended a moment before Claude reads keys again."""
+        deadline = time.monotonic() + TAKE_TIMEOUT
+        while not self._desk.reads_keys() and time.monotonic() < deadline:  # noqa: ASYNC110 - a terminal wakes nobody
+            await asyncio.sleep(KEYS_POLL)
 
     async def _press(self, *keys: str) -> None:
         async with self._pressing:

@@ -201,6 +201,10 @@ class Supervisor:
         """
         await self._claude.press(*keys)
 
+    def reads_keys(self) -> bool:
+        """Whether a key that is pressed now reaches Claude as that key."""
+        return self._claude.reads_keys()
+
     async def screen(self) -> str:
         """What Claude's pane shows.
 

@@ -7,8 +7,10 @@ The only module that imports libtmux. Every call starts a tmux client and blocks
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,7 @@ class Terminal:
 
     Attributes:
         socket: path of the tmux server's socket, once it runs.
+        tty: path of the terminal of Claude's pane, once it runs.
     """
 
     def __init__(self, session: str) -> None:
@@ -52,6 +55,7 @@ class Terminal:
         self._server = libtmux.Server(config_file=str(_CONFIG))
         self._pane = f"={session}:{CLAUDE}"
         self.socket = ""
+        self.tty = ""
 
     def start(self, layout: Layout, workdir: Path, launch_file: Path) -> int:
         """Make the session; returns the process id of Claude's pane.
@@ -83,8 +87,8 @@ class Terminal:
         # From here on only Claude's pane stays when its program ends; a shell's window goes with its shell.
         keep = ["set-option", "-w", "-t", self._pane, "remain-on-exit", "on"]
         self._tmux(*keep, ";", "set-option", "-g", "remain-on-exit", "off")
-        (answer,) = self._tmux("display-message", "-p", "-t", self._pane, "#{pane_pid} #{socket_path}")
-        pid, _, self.socket = answer.partition(" ")
+        (answer,) = self._tmux("display-message", "-p", "-t", self._pane, "#{pane_pid} #{pane_tty} #{socket_path}")
+        pid, self.tty, self.socket = answer.split(" ", 2)
         return int(pid)
 
     def press(self, *keys: str) -> None:
@@ -94,6 +98,24 @@ class Terminal:
             TerminalError: the pane is gone.
         """
         self._tmux("send-keys", "-t", self._pane, *keys)
+
+    def reads_keys(self) -> bool:
+        """Whether the program in Claude's pane reads key by key; a terminal that cannot be looked at counts as such.
+
+        Claude gives that up while its editor runs. An Enter that comes before it has it again is no Enter: the
+        terminal makes a line feed of it, and Claude puts that into its input box and the tabs there into blanks.
+        """
+        try:
+            descriptor = os.open(self.tty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            local_modes: int = termios.tcgetattr(descriptor)[3]
+        except termios.error:
+            return True
+        finally:
+            os.close(descriptor)
+        return not local_modes & termios.ICANON
 
     def screen(self) -> str:
         """What is on Claude's screen and was shortly before, for a person when something did not go as expected.

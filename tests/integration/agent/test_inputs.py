@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -75,6 +76,35 @@ def test_tricky_prompts_arrive_verbatim_and_in_order(box: AgentBox, model: Scrip
         assert box.controller.wait_for_input(str(number))["state"] == "accepted", TRICKY[number]
     box.controller.wait_for(lambda r: len(model.requests) == len(TRICKY) and r["session"]["state"] == "idle")
     assert prompts(model) == TRICKY
+
+
+# Stops Claude once its editor runs: the editor ends, and Claude cannot take the terminal back for a while.
+STOPPED_BEHIND_ITS_EDITOR = """
+import os, signal, subprocess, termios, time
+pid = int(subprocess.run(["pgrep", "-o", "-x", "claude"], capture_output=True, text=True, check=True).stdout)
+terminal = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+print("looking", flush=True)
+end = time.monotonic() + 30
+while not termios.tcgetattr(terminal)[3] & termios.ICANON and time.monotonic() < end:
+    time.sleep(0.001)
+os.kill(pid, signal.SIGSTOP)
+time.sleep(1)
+os.kill(pid, signal.SIGCONT)
+"""
+
+
+def test_a_prompt_is_verbatim_however_slowly_claude_comes_back_from_its_editor(
+    box: AgentBox, model: ScriptedModel
+) -> None:
+    argv = ["docker", "exec", "--interactive", box.name, "python3", "-c", STOPPED_BEHIND_ITS_EDITOR]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as stopper:
+        assert stopper.stdout is not None
+        assert stopper.stdout.readline() == "looking\n"
+        box.controller.send_input("slow", "\n\tSTEP say a\ttab")
+        assert box.controller.wait_for_input("slow")["state"] == "accepted"
+        assert stopper.wait(30) == 0
+    box.controller.wait_for(lambda _: bool(model.requests))
+    assert prompts(model) == ["\n\tSTEP say a\ttab"]
 
 
 def test_an_id_is_typed_once_also_by_the_next_container(box: AgentBox, model: ScriptedModel) -> None:

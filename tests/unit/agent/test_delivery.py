@@ -54,6 +54,9 @@ class Desk:
     async def confirm(self, text: str) -> None:
         await self.delivery.on_hook(Hook(1.0, "UserPromptSubmit", prompt=text))
 
+    def reads_keys(self) -> bool:
+        return True
+
     async def screen(self) -> str:
         return "> 1. Yes\n  2. No\n  3. Type something."
 
@@ -107,6 +110,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         "COMMAND_TIMEOUT": 0.1,
         "KEEP_TIMEOUT": 0.1,
         "KEEP_POLL": 0.005,
+        "KEYS_POLL": 0.005,
         "RETRY": 0.05,
     }.items():
         monkeypatch.setattr(module, name, seconds)
@@ -116,6 +120,30 @@ def test_inputs_are_delivered_in_order(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.deliver("one", "two\nlines", "ends in \\") == [(str(n), "accepted", None) for n in range(3)]
     assert desk.said == ["one", "two\nlines", "ends in \\"]
+
+
+def test_enter_waits_until_claude_reads_keys_again(tmp_path: Path) -> None:
+    class StillCooked(Desk):
+        """Its editor has ended, and it does not read keys yet."""
+
+        looks = 0
+
+        def reads_keys(self) -> bool:
+            self.looks += 1
+            assert "Enter" not in self.keys
+            return self.looks > 2
+
+    desk = StillCooked(tmp_path)
+    assert desk.deliver("\tindented") == [("0", "accepted", None)]
+    assert desk.looks == 3
+
+
+def test_a_terminal_that_never_reads_keys_does_not_hold_up_for_ever(tmp_path: Path) -> None:
+    class Cooked(Desk):
+        def reads_keys(self) -> bool:
+            return False
+
+    assert Cooked(tmp_path).deliver("one") == [("0", "accepted", None)]
 
 
 def test_an_id_is_delivered_once(tmp_path: Path) -> None:
