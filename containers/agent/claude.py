@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 POLL = 0.5
 """Seconds between two looks at the session file and the refs."""
-POLL_STARTING = 0.05
+POLL_SOON = 0.05
 STOP_TIMEOUT = 4.0
 ENDING_TIMEOUT = 2.0
 CALL_TIMEOUT = 10.0
@@ -117,12 +117,17 @@ class Claude:
                 if unwatch is None and not process.is_alive(pid):
                     break
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_STARTING if self._board.session.state == "starting" else POLL):
+                    async with asyncio.timeout(POLL_SOON if self._is_news_due() else POLL):
                         await self._died.wait()
         finally:
             if unwatch is not None:
                 unwatch()
         return await self._learn_ending()
+
+    def _is_news_due(self) -> bool:
+        """Whether the session file is about to say that the input box takes a prompt."""
+        session = self._board.session
+        return session.state == "starting" or (session.state == "idle" and not session.takes_prompt)
 
     async def end(self) -> None:
         """Let it end by itself, so that it says goodbye to its hooks, or else end it. Idempotent."""
@@ -180,7 +185,7 @@ class Claude:
             while ending is None and time.monotonic() < deadline:
                 ending = await self._in_thread(self._terminal.ending)
                 if ending is None:
-                    await asyncio.sleep(POLL_STARTING)
+                    await asyncio.sleep(POLL_SOON)
             if self._board.session.state == "starting":
                 detail = await self._last_words()
         except TerminalError as error:

@@ -105,8 +105,11 @@ def was_said(path: Path, text: str, offset: int = 0) -> bool:
 
 
 def comparable(text: str) -> str:
-    """A prompt as Claude may have recorded it: without the marks around a paste and blank ends."""
-    return _PASTED.sub("", text).replace("\r\n", "\n").replace("\r", "\n").strip()
+    """A prompt as Claude may have recorded it: without the marks around a paste, and with all blanks alike.
+
+    In a queue, or in a hurry, Claude drops blanks at the ends and makes four of a tab; it is the same prompt.
+    """
+    return " ".join(_PASTED.sub(" ", text).split())
 
 
 def _object(line: bytes) -> dict[str, Any]:

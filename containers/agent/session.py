@@ -64,8 +64,13 @@ class Session:
 
     @property
     def takes_prompt(self) -> bool:
-        """Claude's input box is on the screen and waits for a prompt."""
-        return self.state == "idle" and not self.ending
+        """Claude's input box is on the screen and waits for a prompt, by its own word as well.
+
+        The Stop hook alone comes too early: until it has ended, Claude puts a prompt into a queue, and what comes
+        out of that has lost the blanks at its beginning.
+        """
+        is_at_rest = self.file is None or self.file.state == "idle"
+        return self.state == "idle" and is_at_rest and not self.ending
 
     @property
     def takes_answer(self) -> bool:

@@ -190,12 +190,13 @@ class TestConversation:
             human("plain text\n"),
             human([{"type": "tool_result"}, {"type": "text", "text": "in a block"}]),
             human('\n\n<pasted_content id="b">\nlong\n</pasted_content id="b">\n'),
+            human("  a\ttab, in\n\n a queue "),
             human(5),
             [],
         )
         with path.open("a") as file:
             file.write("{half a line")
-        for text in ("plain text", "in a block", "long"):
+        for text in ("plain text", "in a block", "long", "\ta    tab, in\n\n a queue"):
             assert conversation.was_said(path, text)
         assert not conversation.was_said(path, "not human")
         assert not conversation.was_said(path, "plain text", path.stat().st_size - 5)

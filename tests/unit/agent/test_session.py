@@ -109,7 +109,10 @@ ROWS = {
     "nothing was asked of an idle Claude for a minute": Row(
         (LAUNCHED, READY, hook(61.0, "Notification", notification="idle_prompt")), "idle", since=1.0
     ),
-    "the turn is over": Row((*WORKING, STOP), "idle", now=5.0, since=5.0, also={"tool": None, "takes_prompt": True}),
+    "the turn is over": Row((*WORKING, STOP), "idle", now=5.0, since=5.0, also={"tool": None, "takes_prompt": False}),
+    "the turn is over, and Claude is done with its hook": Row(
+        (*WORKING, STOP, FileStatus(5.1, "idle")), "idle", now=5.1, since=5.0, also={"takes_prompt": True}
+    ),
     "the turn is over, a sub-agent goes on": Row(
         (*WORKING, hook(5.0, "Stop", agents_run=True)), "working", also={"takes_prompt": False}
     ),
