@@ -112,6 +112,7 @@ def test_an_id_is_typed_once_also_by_the_next_container(box: AgentBox, model: Sc
     for _ in range(3):
         control.send_input("one", "STEP say once")
     first = control.wait_for_input("one")
+    control.wait_for(lambda _: prompts(model) == ["STEP say once"])
     box.remove()
     box.start()
     seen = len(control.reports)
