@@ -20,7 +20,7 @@ down: ## Stop the system and its instances, losing nothing; remove what the demo
 test: setup images unit ## Every test, with containers and a browser
 	@bash scripts/test.sh
 
-test-unit: setup ## The tests that need no Docker (about a minute)
+test-unit: setup ## The tests that need no Docker (a minute or two)
 	$(PYTEST) --numprocesses auto tests/unit
 
 faults: setup images ## Kill the controller, and let all else fail, at every side effect (hours; `make test` tries a spread)
