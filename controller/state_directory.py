@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import Terminal
+from .errors import Retryable, Terminal
 from .settings import Settings
 
 _LONGEST_SOCKET_PATH = 107
@@ -65,7 +66,25 @@ class RunDirectories:
         return self.settings.instance_dir(name) / "run"
 
     def remove(self, name: str) -> None:
-        """Remove it, and the instance's folder above it if that is empty; idempotent."""
-        shutil.rmtree(self.path(name), ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.settings.instance_dir(name).rmdir()
+        """Remove it, and the instance's folder above it if that is empty; idempotent.
+
+        Raises:
+            Retryable: ``StateDirectoryUnusable``; what is left is removed by the next try.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self.path(name))
+            _remove_if_empty(self.settings.instance_dir(name))
+        except OSError as error:
+            message = f"{error.filename or self.path(name)} cannot be removed: {error.strerror}"
+            raise Retryable("StateDirectoryUnusable", message) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise

@@ -184,7 +184,7 @@ class AgentLinks:
         if link.server is not None:
             link.server.close()
             link.server = None
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # it goes with its folder, or when the next one takes its place
                 (link.directory / SOCKET_NAME).unlink()
 
     async def _end_connections(self) -> None:

@@ -128,7 +128,8 @@ class InstanceReconciler:
         status, mishap = self._act(instance, observed, decision, wanted)
         if mishap is None and any(isinstance(action, Release) for action in decision.actions):
             return Result()
-        if decision.actions:
+        leaves = mishap is not None and isinstance(mishap.action, Release)
+        if decision.actions and not leaves:  # a look would make again what a release has removed
             status, observed, decision = self._look_again(instance, status, observed, decision)
         status = self._report(instance, status, observed, decision, mishap)
         if mishap is not None:

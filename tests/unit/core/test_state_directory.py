@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Terminal
+from controller.errors import Retryable, Terminal
 from controller.settings import Settings
 from controller.state_directory import RunDirectories, prepare_state_directory
 
@@ -111,3 +111,16 @@ def test_a_folder_with_somebody_s_work_in_it_stays(tmp_path: Path) -> None:
     directories.remove("web")
     assert not directories.path("web").exists()
     assert (tmp_path / "instances" / "web" / "git").exists()
+
+
+def test_a_folder_that_cannot_be_removed_is_told_and_tried_again(tmp_path: Path) -> None:
+    directories = RunDirectories(Settings(state_dir=tmp_path))
+    run = directories.path("web")
+    run.parent.mkdir(parents=True)
+    run.write_text("in the way")
+    with pytest.raises(Retryable, match="web/run cannot be removed: Not a directory"):
+        directories.remove("web")
+    run.unlink()
+    run.mkdir()
+    directories.remove("web")
+    assert not run.parent.exists()

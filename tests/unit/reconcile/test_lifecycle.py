@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Terminal
+from controller.errors import Retryable, Terminal
 from controller.resources import DisplayState, InputState, display_state
 from controller.runtime.protocol import WorkloadState
 from support.world import REPOSITORY_PATH, World
@@ -380,6 +380,25 @@ def test_what_was_never_made_can_be_deleted_without_its_repository(world: World)
     world.store.instances.request_deletion("web")
     world.settle()
     assert world.gone()
+
+
+def test_a_row_that_stays_a_moment_longer_leaves_no_folder_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ready()
+    world.store.instances.request_deletion("web")
+
+    def full(_uid: str) -> None:
+        raise Retryable("DiskFull", "the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store.instances, "purge", full)
+        world.settle()
+    assert world.readiness()[1] == "DiskFull"
+    assert not world.settings.instance_dir("web").exists()
+    world.settle()
+    assert world.gone("web")
+    assert not world.settings.instance_dir("web").exists()
 
 
 def test_deleting_again_after_everything_is_gone_is_quiet(world: World) -> None:
