@@ -1,6 +1,6 @@
 """A gate that has never been red is an assumption: planners that forget a check must fail a test.
 
-Each mutant breaks one decision of ``plan``; the named scenario of ``test_lifecycle`` or ``test_obstacles`` has to
+Each mutant breaks one decision of ``plan``; the named one of the ``SCENARIOS`` has to
 notice it.
 """
 
@@ -19,6 +19,7 @@ from support.world import World
 
 SCENARIOS = {
     **vars(importlib.import_module("unit.reconcile.test_lifecycle")),
+    **vars(importlib.import_module("unit.reconcile.test_deletion")),
     **vars(importlib.import_module("unit.reconcile.test_obstacles")),
 }
 
