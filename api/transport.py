@@ -137,7 +137,8 @@ class Transport:
             except ServerUnavailable as error:
                 never_sent = isinstance(error.__cause__, httpx.ConnectError)
                 timed_out = isinstance(error.__cause__, httpx.TimeoutException)
-                if attempt == ATTEMPTS or timed_out or not (repeatable or never_sent):
+                futile = timed_out or self._http.is_closed
+                if attempt == ATTEMPTS or futile or not (repeatable or never_sent):
                     raise
                 time.sleep(PAUSE_SECONDS * attempt)
         if not response.is_success:
@@ -159,6 +160,10 @@ class Transport:
             ) from error
         except httpx.HTTPError as error:
             raise ServerUnavailable(f"the connection to {self.base_url} broke ({_cause(error)}): try again") from error
+        except RuntimeError as error:
+            if not self._http.is_closed:  # httpx has no error of its own for a client that another thread closed
+                raise
+            raise ServerUnavailable(f"the client of {self.base_url} was closed: open another one") from error
 
     def _refused(self, response: httpx.Response) -> ApiError:
         try:

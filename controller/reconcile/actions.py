@@ -96,12 +96,10 @@ class SnapshotWork:
 
     Attributes:
         or_lose: as with :class:`CollectCommits`.
-        or_later: what cannot be saved now is saved by a snapshot that follows, so this one holds up nothing.
     """
 
     reason: str
     or_lose: bool = False
-    or_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

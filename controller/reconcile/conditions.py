@@ -178,7 +178,7 @@ def is_silent(heard: Heard, pace: Pace) -> bool:
 
 
 def _suspended(instance: Instance, observed: Observed) -> Fact:
-    alive = any(w.state in {WorkloadState.RUNNING, WorkloadState.PAUSED} for w in observed.workloads)
+    alive = any(workload.state.alive for workload in observed.workloads)
     if instance.spec.operating_mode is not OperatingMode.RUNNING:
         if alive:
             return Fact("Suspended", FALSE, "Stopping")

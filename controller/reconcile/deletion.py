@@ -1,4 +1,4 @@
-"""The order of a deletion: save, stop, save what the stop left, remove container, worktree, HOME; the row goes last.
+"""The order of a deletion: stop, save what is there then, remove container, worktree, HOME; the row goes last.
 
 Pure, like ``plan``, which comes here for every instance that was asked to go. Each step is planned from what is there
 now, so a deletion that was cut off anywhere goes on from where it is.
@@ -25,7 +25,6 @@ from .actions import (
 from .observed import Observed
 
 _WHY = "the instance is being deleted"
-_ALIVE = frozenset({WorkloadState.RUNNING, WorkloadState.PAUSED})
 
 
 def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -> Plan:
@@ -34,9 +33,8 @@ def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) ->
     if lost is not None:
         return lost
     discard = instance.metadata.discard_work
-    if any(workload.state in _ALIVE for workload in observed.workloads):
-        # Who is at work changes files while they are saved, perhaps for ever; what the stop leaves is saved again.
-        return Plan((*_unsaved(workspace, or_lose=discard, or_later=True), StopWorkload(_WHY)))
+    if any(workload.state.alive for workload in observed.workloads):
+        return Plan((StopWorkload(_WHY),))  # files are saved once nobody changes them any more (ADR 0010)
     save = _unsaved(workspace, or_lose=discard)
     stopped = (RemoveWorkload(_WHY),) if observed.workloads else ()
     ended = (*_bring_home(workspace, or_lose=discard), *save, *stopped)
@@ -66,7 +64,7 @@ def delete_without_repository(instance: Instance, observed: Observed, why: Block
         name = instance.metadata.name
         way_out = f"or give its unsaved work up: 'cco delete instance {name} --discard-work'"
         return Plan(blocked=Blocked(why.reason, f"{why.message}; its work cannot be saved until then, {way_out}"))
-    if any(workload.state in _ALIVE for workload in observed.workloads):
+    if any(workload.state.alive for workload in observed.workloads):
         return Plan((StopWorkload(_WHY),))
     gone = (RemoveWorkload(_WHY),) if observed.workloads else ()
     return Plan((*gone, RemoveHome(_WHY), Release("its repository is out of sight; its folders stay for 'cco gc'")))
@@ -79,12 +77,12 @@ def _lost(observed: Observed) -> Plan | None:
     return None
 
 
-def _unsaved(workspace: WorkspaceState, *, or_lose: bool, or_later: bool = False) -> tuple[Action, ...]:
+def _unsaved(workspace: WorkspaceState, *, or_lose: bool) -> tuple[Action, ...]:
     """Plan a snapshot unless a look proved that there is nothing to save."""
     if workspace.presence in {Presence.ABSENT, Presence.FOREIGN}:
         return ()
     saved = workspace.unsaved in {Unsaved.NONE, Unsaved.SNAPSHOTTED}
-    return () if saved else (SnapshotWork(_WHY, or_lose=or_lose, or_later=or_later),)
+    return () if saved else (SnapshotWork(_WHY, or_lose=or_lose),)
 
 
 def _bring_home(workspace: WorkspaceState, *, or_lose: bool = False) -> tuple[Action, ...]:

@@ -225,7 +225,7 @@ class Executor:
                 with self._or_lose(instance, give_up=action.or_lose):
                     return self._collect(action, status, wanted)
             case SnapshotWork():
-                with self._or_lose(instance, give_up=action.or_lose), _or_later(instance, action):
+                with self._or_lose(instance, give_up=action.or_lose):
                     return self._snapshot(action, instance, status, wanted)
             case RemoveWorkspace():
                 self.workspaces.remove(wanted.ref, keep_worktree=action.keep_worktree, or_lose=action.or_lose)
@@ -233,7 +233,7 @@ class Executor:
             case _:
                 msg = f"no way to carry out {type(action).__name__}"
                 raise AssertionError(msg)
-        return status, None  # left to a later one, or given up and told
+        return status, None  # given up, and told
 
     def _take_turn(self, wanted: Wanted) -> None:
         """Begin a start, unless so many others began one since the plan was made."""
@@ -291,20 +291,6 @@ class Executor:
         status = _with_workspace(status, wanted, head=collected.head, collected_refs=action.refs_version)
         head = (collected.head or "")[:12]
         return status, f"{wanted.ref.branch} is at {head}" if collected.moved else None
-
-
-@contextmanager
-def _or_later(instance: Instance, action: SnapshotWork) -> Iterator[None]:
-    """Go on where the work is saved again later; raise what is in the way otherwise."""
-    try:
-        yield
-    except Fenced:
-        raise
-    except CcoError as error:
-        if not action.or_later:
-            raise
-        extra = {"cco_instance": instance.metadata.name, "cco_reason": error.reason}
-        logger.info("work was not saved before the stop: %s", error.message, extra=extra)
 
 
 class RunDirectory(Protocol):

@@ -119,7 +119,7 @@ def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> 
     home = _collect_changed(instance, observed)
     if workload is None:
         return Plan(home)
-    if workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
+    if workload.state.alive:
         return Plan((StopWorkload(f"spec.operating_mode is {mode}"),))
     if mode is OperatingMode.SUSPENDED:
         return Plan(home)
@@ -128,7 +128,7 @@ def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> 
 
 def _parked(parked: Parking, instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
     """It was stopped for a reason that only a person takes away."""
-    if workload is not None and workload.state in {WorkloadState.RUNNING, WorkloadState.PAUSED}:
+    if workload is not None and workload.state.alive:
         return Plan((StopWorkload(f"it is parked: {parked.message}"),))
     return Plan(_collect_changed(instance, observed), Blocked(parked.reason, parked.message))
 

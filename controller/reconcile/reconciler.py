@@ -155,8 +155,9 @@ class InstanceReconciler:
             before: the same pass's look before it acted. What is planned after acts is only told, so this look reads
                 neither the repository's row again nor, for an instance to be deleted, the worktree for unsaved work.
 
-        A workspace whose work was given up is not searched for any: what cannot be read must not keep it. That saving
-        is tried all the same is the plan's part.
+        A workspace is searched for unsaved work only when it is about to go: not while somebody may still write into
+        it, nor where its work was given up, because what cannot be read must not keep it. That saving is tried all
+        the same is the plan's part.
 
         Returns:
             The instance with exits and attempt taken over from the world, the look, and the spec worked out
@@ -181,7 +182,8 @@ class InstanceReconciler:
         if repository is not None and repository_ready(repository):
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
             leaving = instance.metadata.deletion_requested_at is not None and not instance.metadata.discard_work
-            workspace = self.workspaces.inspect(wanted.ref, deep=leaving and before is None)
+            deep = leaving and before is None and not any(workload.state.alive for workload in workloads)
+            workspace = self.workspaces.inspect(wanted.ref, deep=deep)
             instance = _with_place(instance, wanted, workspace)
         observed = Observed(
             repository=repository,

@@ -42,6 +42,11 @@ class WorkloadState(StrEnum):
     EXITED = "exited"
     LOST = "lost"
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is at work, or would be again without being started."""
+        return self in {WorkloadState.RUNNING, WorkloadState.PAUSED}
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -15,7 +15,7 @@ from unittest import mock
 
 from controller.errors import Unavailable
 from controller.reconcile import exits, reconciler
-from controller.reconcile.actions import Action, Plan, Release, SnapshotWork
+from controller.reconcile.actions import Plan, Release, SnapshotWork, StopWorkload
 from controller.reconcile.execute import Executor
 from controller.reconcile.loop import Controller, Request
 from controller.reconcile.reconciler import InstanceReconciler
@@ -77,19 +77,19 @@ def acts_on_an_old_look() -> AbstractContextManager[object]:
     return _replaced(FakeRuntime, "inspect", inspect)
 
 
-def forgets_the_second_snapshot() -> AbstractContextManager[object]:
-    """What the stop left uncommitted is not saved."""
-    saved: set[str] = set()
+def saves_before_it_stops() -> AbstractContextManager[object]:
+    """What is written until the end of the stop is not saved."""
 
-    def execute(original: Callable[..., Any], executor: Executor, action: Action, instance: Any, *rest: Any) -> Any:
-        uid = instance.metadata.uid
-        if isinstance(action, SnapshotWork) and uid in saved:
-            return rest[0]
-        if isinstance(action, SnapshotWork):
-            saved.add(uid)
-        return original(executor, action, instance, *rest)
+    def plan(original: Callable[..., Any], instance: Any, observed: Any, wanted: Any, *args: Any, **how: Any) -> Plan:
+        made: Plan = original(instance, observed, wanted, *args, **how)
+        if instance.metadata.deletion_requested_at is None:
+            return made
+        others = tuple(each for each in made.actions if not isinstance(each, SnapshotWork))
+        stops = any(isinstance(each, StopWorkload) for each in others)
+        first = (SnapshotWork("the instance is being deleted"),) if stops else ()
+        return Plan((*first, *others), made.blocked, made.requeue_after)
 
-    return _replaced(Executor, "execute", execute)
+    return _replaced(reconciler, "plan", plan)
 
 
 def removes_a_worktree_unseen() -> AbstractContextManager[object]:
@@ -219,7 +219,7 @@ MUTANTS: dict[str, Mutant] = {
     for mutant in (
         takes_a_failed_look_for_absence,
         acts_on_an_old_look,
-        forgets_the_second_snapshot,
+        saves_before_it_stops,
         removes_a_worktree_unseen,
         releases_the_row_first,
         counts_an_exit_twice,

@@ -15,13 +15,10 @@ from controller.runtime.protocol import (
     Belonging,
     BelongingKind,
     Workload,
-    WorkloadState,
 )
 
 from .homes import Homes, Owner
 from .records import Record, Records
-
-_ALIVE = (WorkloadState.RUNNING, WorkloadState.PAUSED)
 
 
 def labels_of(record: Record) -> dict[str, str]:
@@ -40,7 +37,7 @@ def find_belongings(
     records: Records, homes: Homes, installation: str, seen: Sequence[Workload]
 ) -> tuple[Belonging, ...]:
     """Return the installation's workloads, of which ``seen`` tells the state, and its HOME folders."""
-    states = {workload.id: workload.state for workload in seen}
+    alive = {workload.id for workload in seen if workload.state.alive}
     workloads = [
         Belonging(
             kind=BelongingKind.WORKLOAD,
@@ -50,7 +47,7 @@ def find_belongings(
             uid=record.uid,
             installation=installation,
             created_at=datetime.fromisoformat(record.created_at),
-            running=states.get(record.id) in _ALIVE,
+            running=record.id in alive,
             labels=labels_of(record),
         )
         for record in records.all()

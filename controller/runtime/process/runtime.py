@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 NOT_ISOLATED = "not isolated, a process of this machine"
 _MAX_LOG_LINES = 10_000
-_ALIVE = (WorkloadState.RUNNING, WorkloadState.PAUSED)
 
 
 class _Lock:
@@ -161,7 +160,7 @@ class ProcessRuntime:
             for record in self._find(spec.uid):
                 if record.attempt == spec.attempt:
                     return
-                if self._workload(record).state in _ALIVE:
+                if self._workload(record).state.alive:
                     raise predecessor_alive(spec, record.name)
             name = f"{self._prefix}-{spec.name}-{spec.attempt}"
             self._check_name(name)

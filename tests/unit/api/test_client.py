@@ -163,6 +163,14 @@ def test_reading_is_repeated_a_bounded_number_of_times() -> None:
     assert len(seen) == 3
 
 
+def test_one_that_was_closed_meanwhile_says_so_at_once() -> None:
+    client, seen = answering(version)
+    client.close()
+    with pytest.raises(ServerUnavailable, match="was closed"):
+        client.version()
+    assert not seen
+
+
 def test_what_may_have_had_an_effect_is_not_repeated() -> None:
     client, seen = answering(broken, version)
     with pytest.raises(ServerUnavailable):

@@ -49,8 +49,7 @@ def test_a_delete_that_cannot_save_deletes_nothing(world: World) -> None:
     world.ready()
     world.git.worktrees[WORKTREE].dirty = "half a thought"
     world.store.instances.request_deletion("web")
-    for _ in ("while it runs", "when it is stopped"):
-        world.git.fail_next("snapshot", Terminal("SnapshotFailed", "the disk is full"))
+    world.git.fail_next("snapshot", Terminal("SnapshotFailed", "the disk is full"))
     world.settle()
     assert not world.gone()
     assert WORKTREE in world.git.worktrees

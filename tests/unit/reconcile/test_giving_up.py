@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.errors import Fenced, Retryable, Terminal
+from controller.errors import Fenced, Terminal
 from controller.resources import ConditionStatus, Instance
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.types import WorkspaceRef, WorkspaceState
@@ -43,33 +43,27 @@ def test_what_cannot_be_saved_is_not_deleted(world: World) -> None:
     assert world.git.worktrees == {}
 
 
-def test_one_whose_files_keep_changing_is_stopped_and_saved_then(world: World) -> None:
+def test_nothing_is_saved_while_files_may_still_change(world: World) -> None:
     web = world.ready()
     dirty(world)
-    world.git.fail_next("snapshot", Retryable("WorktreeChanging", "'log' changed while it was being saved", delay=1.0))
+    spoil(world, times=1)
     delete(world, discard=False)
     world.one_pass()
     (container,) = world.engine.of_uid(web.metadata.uid)
-    assert container.seen.state is WorkloadState.EXITED
+    assert container.seen.state is WorkloadState.EXITED, "and what cannot be saved holds up no stop"
+    assert not world.git.snapshots
     world.settle(until=world.gone)
     assert world.git.snapshots == ["dirt"]
-
-
-def test_one_who_was_replaced_stops_nothing(world: World) -> None:
-    web = world.ready()
-    dirty(world)
-    world.git.fail_next("snapshot", Fenced("Fenced", "another controller has taken over"))
-    delete(world, discard=False)
-    world.one_pass()
-    (container,) = world.engine.of_uid(web.metadata.uid)
-    assert container.seen.state is WorkloadState.RUNNING
 
 
 def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:
     world.ready()
     dirty(world)
-    world.git.fail_next("snapshot", Fenced("Fenced", "another controller has taken over"))
     delete(world, discard=True)
+    world.one_pass()
+    (container,) = world.engine.containers.values()
+    assert container.seen.state is WorkloadState.EXITED
+    world.git.fail_next("snapshot", Fenced("Fenced", "another controller has taken over"))
     world.one_pass()
     assert "WorkDiscarded" not in world.event_reasons()
     assert world.git.worktrees

@@ -188,17 +188,16 @@ UNSAVED = workspace(unsaved=Unsaved.UNSAVED)
 LAST_STEPS = ["CollectCommits", "RemoveWorkspace", "RemoveHome", "Release"]
 
 DELETION: dict[str, Row] = {
-    "saves work before it stops the container": Row(DELETED.but(workspace=UNSAVED), ["SnapshotWork", "StopWorkload"]),
-    "saves what nobody has examined": Row(DELETED, ["SnapshotWork", "StopWorkload"]),
-    "stops the container where there is nothing to save": Row(
-        DELETED.but(workspace=workspace(unsaved=Unsaved.SNAPSHOTTED)), ["StopWorkload"]
+    "stops the container before anything is saved": Row(DELETED.but(workspace=UNSAVED), ["StopWorkload"]),
+    "saves what nobody has examined": Row(
+        DELETED.but(workloads=(exited(143),)), ["CollectCommits", "SnapshotWork", "RemoveWorkload"]
     ),
     "stops a paused container": Row(SAVED.but(workloads=(workload(WorkloadState.PAUSED),)), ["StopWorkload"]),
     "waits for the engine to clear up after an end": Row(
         SAVED.but(workloads=(workload(WorkloadState.EXITED, ending=True),)), [], None, 0.0
     ),
     "stops both of two containers": Row(SAVED.but(workloads=TWO), ["StopWorkload"]),
-    "saves what the stop left, then removes the container": Row(
+    "saves what the stop left, before it removes the container": Row(
         DELETED.but(workloads=(exited(143),), workspace=UNSAVED), ["CollectCommits", "SnapshotWork", "RemoveWorkload"]
     ),
     "saves first where there is no container": Row(SAVED.but(workspace=UNSAVED), ["CollectCommits", "SnapshotWork"]),

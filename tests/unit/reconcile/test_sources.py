@@ -165,7 +165,9 @@ def test_where_the_log_does_not_reach_back_everything_is_announced() -> None:
 
 def test_of_a_burst_of_changes_the_first_is_announced_at_once_and_the_others_soon(world: World) -> None:
     world.register()
+    world.declare("first")
     with running(instances(world)) as told:
+        assert told.names(1) == ["first"], "the list is through"
         for number in range(5):
             world.declare(f"web-{number}")
         assert told.names(5) == [f"web-{number}" for number in range(5)]
