@@ -18,6 +18,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -164,8 +165,8 @@ class Git:
     def feed(self, *args: str, timeout: float = LONG) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         """Run a command that is written to while it runs; yields its standard input and output.
 
-        The command has ended when the block is left; leaving by an exception stops it. ``timeout`` bounds the
-        end, after the input is closed; a writer blocks only while git itself works.
+        The command has ended when the block is left; leaving by an exception stops it. ``timeout`` bounds the whole
+        block: git is stopped then, so that whoever waits for it in the block finds the pipes closed.
 
         Raises:
             Retryable: ``GitFailed``, ``GitTimeout``.
@@ -174,19 +175,30 @@ class Git:
         source, sink = process.stdin, process.stdout
         if source is None or sink is None:  # both were asked for
             raise AssertionError
-        broken = False
+        broken, overdue = False, threading.Event()
+
+        def stop() -> None:
+            overdue.set()
+            _kill(process)  # and the pipes are left to whoever is using them
+
+        limit = threading.Timer(timeout, stop)
+        limit.daemon = True
+        limit.start()
         try:
             try:
                 yield source, sink
             except BrokenPipeError:  # git ended early: its own message says why
                 broken = True
             _, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired as error:
+        except BaseException as error:
             _end(process)
-            raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s") from error
-        except BaseException:
-            _end(process)
+            if overdue.is_set() or isinstance(error, subprocess.TimeoutExpired):
+                raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s") from error
             raise
+        finally:
+            limit.cancel()
+        if overdue.is_set():
+            raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s")
         output = Output(process.returncode, b"", err.decode(errors="replace").strip())
         if output.status != 0 or broken:
             raise _failure(args, self.git_dir, output)
@@ -261,6 +273,16 @@ def _has_setpriv() -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    _kill(process)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            try:
+                stream.close()
+            except BrokenPipeError:
+                continue
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     """Stop a process group: politely, so that git removes its lock files, then for good."""
     for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:
@@ -272,12 +294,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         break
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            try:
-                stream.close()
-            except BrokenPipeError:
-                continue
 
 
 def _failure(args: Sequence[str], git_dir: str, output: Output) -> Retryable:

@@ -47,6 +47,20 @@ def test_writer_of_a_command_that_fails_learns_why(world: GitWorld) -> None:
         write()
 
 
+@pytest.mark.parametrize("waits", ["for an answer", "for the end"])
+def test_command_that_is_fed_is_stopped_when_its_time_is_over(world: GitWorld, waits: str) -> None:
+    def feed() -> None:
+        with git_of(world).feed("-c", "alias.hang=!exec sleep 60", "hang", timeout=0.5) as (_, answers):
+            if waits == "for an answer":
+                assert answers.readline() == b""
+
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match="did not end within") as caught:
+        feed()
+    assert caught.value.reason == "GitTimeout"
+    assert time.monotonic() - started < 20
+
+
 def test_moves_are_made_together_or_not_at_all(world: GitWorld) -> None:
     git = git_of(world)
     start = world.user("rev-parse", "main")
