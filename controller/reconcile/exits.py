@@ -31,6 +31,9 @@ LONGEST_DELAY = 300.0
 """Seconds between two tries, at most."""
 
 _KILLED = 137
+_FOUND_DEAD = 255
+"""What dockerd writes for a container that had died with it, or with the machine, when it comes back
+(``daemon.restore`` in moby); a program may end with it, too."""
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -62,6 +65,9 @@ def describe_exit(workload: Workload, heard: Heard | None) -> LastExit:
         reason, message = "Exited", "the session ended by itself"
     elif code == _KILLED:
         reason, message = "Killed", "the session was killed (signal 9)"
+    elif code == _FOUND_DEAD:
+        reason = "ExitedWithError"
+        message = "the session ended with exit code 255, as it does when the machine or the engine went down with it"
     else:
         reason, message = "ExitedWithError", f"the session ended with exit code {code}"
     told = heard.report.session if heard is not None else None

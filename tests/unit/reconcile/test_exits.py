@@ -41,6 +41,7 @@ def test_a_failure_is_counted_with_its_time_and_its_reason() -> None:
 ENDS: dict[str, tuple[Workload, Heard | None, str, str]] = {
     "by itself": (exited(0), None, "Exited", "ended by itself"),
     "with an error": (exited(3), None, "ExitedWithError", "exit code 3"),
+    "with the engine": (exited(255), None, "ExitedWithError", "the machine or the engine went down"),
     "with an error, in the agent's words": (
         exited(3),
         heard("exited", session={"detail": "Claude Code refuses to run as root"}),
