@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.errors import StaleWrite
 from controller.resources import OperatingMode
 from support.command_line import Cco
 from support.installation import Installation, wait_until
@@ -59,7 +61,11 @@ def test_restart_survives_other_writers(installation: Installation, cco: Cco, sh
         number = 0
         while not stop.wait(0.1):
             number += 1
-            installation.store.instances.update_spec("web", installation.world.get("web").spec, {"n": str(number)})
+            web = installation.world.get("web")
+            with contextlib.suppress(StaleWrite):  # it, too, must not undo a restart
+                installation.store.instances.update_spec(
+                    "web", web.spec, {"n": str(number)}, resource_version=web.metadata.resource_version
+                )
 
     writer = threading.Thread(target=scribble)
     writer.start()
