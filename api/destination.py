@@ -11,7 +11,7 @@ from controller.settings import Settings
 
 def server_address(settings: Settings, server: str | None) -> str:
     """Return the URL that the argument, ``CCO_SERVER`` or the settings name, in this order."""
-    url = server or os.environ.get("CCO_SERVER") or _local_url(settings)
+    url = server or os.environ.get("CCO_SERVER") or settings.url
     return url if "://" in url else f"http://{url}"
 
 
@@ -22,11 +22,6 @@ def server_token(settings: Settings) -> str | None:
         Terminal: ``TokenUnreadable``.
     """
     return os.environ.get("CCO_TOKEN") or _read_token(settings)
-
-
-def _local_url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::", "[::]"} else settings.host  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
 
 
 def _read_token(settings: Settings) -> str | None:

@@ -53,6 +53,8 @@ def _split(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
 AbsolutePath = Annotated[Path, AfterValidator(_check_path)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
@@ -114,6 +116,13 @@ class Settings(BaseSettings):
     def controller_socket(self) -> Path:
         """Where the controller serves streams to the API."""
         return self.state_dir / "controller.sock"
+
+    @property
+    def url(self) -> str:
+        """The server's address, for somebody on this machine."""
+        host = self.host.strip("[]")
+        host = _ANY.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def instance_dir(self, name: str) -> Path:
         """Return the instance's own folder below the state directory."""

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 from fastapi import FastAPI
 from nicegui import ui
 from starlette.middleware.gzip import GZipMiddleware
@@ -32,6 +31,7 @@ from controller.logs import configure_logging
 from controller.settings import Settings, add_flags, load_settings
 from controller.store import Store
 
+from .own_server import own_client
 from .web.app import ASSETS, Dashboard
 from .web.policy import ContentPolicy
 
@@ -39,8 +39,6 @@ logger = logging.getLogger("ui.server")  # __name__ is __main__ here
 
 NOISY = ("uvicorn", "nicegui", "engineio", "socketio", "multipart")
 """They say at INFO what is ours to say, and at DEBUG whole messages."""
-
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +76,7 @@ def run(settings: Settings) -> None:
         # uvicorn stops at a signal and raises it again afterwards, for whoever handled it before: nobody needs to.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        logger.info("server started", extra={"cco_address": address(settings)})
+        logger.info("server started", extra={"cco_address": settings.url})
         server.run(sockets=[listener])
         logger.info("server stopped")
 
@@ -112,29 +110,6 @@ def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
     app.add_middleware(ContentPolicy)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     return server
-
-
-def own_client(settings: Settings, token: str) -> Client:
-    """Return the client the dashboard uses: for this very server, whatever ``CCO_SERVER`` names."""
-    return Client(address(settings), token, transport=OwnServer(settings.allowed_hosts))
-
-
-class OwnServer(httpx.BaseTransport):
-    """The network, under a name the gate knows: the address we listen on need not be among ``allowed_hosts``."""
-
-    def __init__(self, allowed_hosts: tuple[str, ...]) -> None:
-        self._host = allowed_hosts[0] if allowed_hosts else ""
-        self._network = httpx.HTTPTransport(limits=httpx.Limits(max_connections=64))
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request."""
-        if self._host:
-            request.headers["Host"] = self._host
-        return self._network.handle_request(request)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._network.close()
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -183,13 +158,6 @@ def drop_privileges(state_dir: Path) -> None:
             message = f"{part} is not readable for the owner of {state_dir} (uid {owner.st_uid}): install it elsewhere"
             raise Terminal("ProgramUnreadable", message)
     logger.info("privileges dropped", extra={"cco_uid": owner.st_uid, "cco_gid": owner.st_gid})
-
-
-def address(settings: Settings) -> str:
-    """Return the server's own address, for somebody on this machine."""
-    host = settings.host.strip("[]")
-    host = _ANY.get(host, host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 if __name__ == "__main__":

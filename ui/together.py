@@ -119,7 +119,7 @@ def run(settings: Settings, announce: Callable[[Announcement], object]) -> None:
         with server.prepared(settings) as (web, listener):
             stop.server = loop.server = web
             if not stop.asked and loop.failure is None:
-                announce(Announcement(server.address(settings), settings.runtime, notices))
+                announce(Announcement(settings.url, settings.runtime, notices))
                 web.run(sockets=[listener])
     finally:
         loop.end()

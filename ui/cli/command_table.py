@@ -53,7 +53,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
     SPAWN._replace(panel=START),
     Entry("status", "status:status", "Show the fleet and the health of server, controller and engine.", START),
     Entry("doctor", "doctor:doctor", "Look at everything that has to work, and say what to do.", START),
-    Entry("dashboard", "dashboard:dashboard", "Print or open the dashboard's login link.", START, ("web",)),
+    Entry("dashboard", "dashboard:dashboard", "Print or open the dashboard's login link.", START),
     Entry("apply", "apply:apply", "Make the declared objects as the manifests say.", DECLARE),
     Entry("diff", "apply:diff", "Show what apply would change.", DECLARE),
     Entry("delete", "delete:delete", "Delete objects; branches and snapshots of uncommitted work stay.", DECLARE),
@@ -111,6 +111,16 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ),
         NOUNS,
         ("snapshot",),
+    ),
+    Group(
+        "web",
+        "Run API and dashboard in the background.",
+        (
+            Entry("start", "web:start_web", "Start API and dashboard in the background."),
+            Entry("stop", "web:stop_web", "Stop API and dashboard in the background; instances keep running."),
+            Entry("status", "web:web_status", "Show whether API and dashboard are served, where, and by whom."),
+        ),
+        SETUP,
     ),
     Entry("gc", "gc:gc", "List, and with --yes remove, what is ours and belongs to no instance.", SETUP),
     Group(

@@ -74,7 +74,7 @@ def _commands() -> Iterator[str]:
             yield from _entry(item, f"cco {item.name}", 2)
             continue
         yield f"## cco {item.name}\n"
-        yield f"{item.help} Also: {_words(item.aliases)}.\n"
+        yield item.help + (f" Also: {_words(item.aliases)}." if item.aliases else "") + "\n"
         for entry in item.entries:
             if _is_shortcut(entry):
                 yield f"### cco {item.name} {entry.name}\n"

@@ -292,7 +292,7 @@ def test_server_and_token_are_found_in_order(
 
 @pytest.mark.parametrize(
     ("host", "url"),
-    [("0.0.0.0", "http://127.0.0.1:8080"), ("::1", "http://[::1]:8080"), ("box", "http://box:8080")],  # noqa: S104 - compared
+    [("0.0.0.0", "http://127.0.0.1:8080"), ("::", "http://[::1]:8080"), ("box", "http://box:8080")],  # noqa: S104 - compared
 )
 def test_the_local_server_is_where_it_listens(settings: Settings, host: str, url: str) -> None:
     assert Client.from_settings(settings.model_copy(update={"host": host})).base_url == url

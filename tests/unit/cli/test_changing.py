@@ -204,7 +204,6 @@ def test_dashboard_prints_the_login_link(
     token = installation.settings.token_file.read_text().strip()
     link = f"{installation.address}/login#token={token}"
     assert cco.ok("dashboard") == f"{link}\n"
-    assert cco.ok("web") == f"{link}\n"
     opened: list[str] = []
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 

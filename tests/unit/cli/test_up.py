@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from controller.settings import load_settings
 from ui import together
-from ui.cli.commands import up as command
+from ui.cli import installed
 from ui.cli.program import app
 
 
@@ -67,7 +67,7 @@ def test_what_was_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_PACKAGES", ("json", "no_such_package"))
+    monkeypatch.setattr(installed, "PACKAGES", ("json", "no_such_package"))
     result = CliRunner().invoke(app, ["up"])
     assert result.exit_code == 1
     assert "no_such_package" in result.stderr

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.exit_codes import ExitCode
-from ui.cli.failures import Failure
+from ui.cli.installed import require_system
 from ui.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from ui.together import Announcement
-
-_PACKAGES = ("alembic", "docker", "fastapi", "git", "libtmux", "nicegui", "psutil", "sqlalchemy", "uvicorn")
 
 
 def up(
@@ -33,13 +29,7 @@ def up(
     Ctrl-C ends them; the instances keep running, and the next `cco up` finds them as they are. Without a Docker engine
     they are processes of this machine, which does not isolate them.
     """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise Failure(
-            f"the parts that run the system are not installed here ({', '.join(missing)})",
-            hint="pip install 'cc-orchestrator[server,agent]'",
-            code=ExitCode.GENERAL,
-        )
+    require_system()
     from controller.settings import load_settings  # noqa: PLC0415  # only now is it sure that there is a system
     from ui import together  # noqa: PLC0415  # same
 
