@@ -196,7 +196,7 @@ class Executor:
         match action:
             case EnsureWorkspace():
                 self.workspaces.create(wanted.ref)
-                return _with_workspace(status, wanted), action.reason
+                return with_workspace(status, wanted), action.reason
             case CreateWorkload():
                 self._take_turn(wanted)
                 self.manifests.remember(instance)
@@ -282,13 +282,13 @@ class Executor:
         message = f"cc-orchestrator: work of {instance.metadata.name} ({action.reason})"
         commit = self.workspaces.snapshot(wanted.ref, message=message)
         told = f"{action.reason}; uncommitted work is in {commit[:12]}" if commit else None
-        return _with_workspace(status, wanted, snapshot=commit), told
+        return with_workspace(status, wanted, snapshot=commit), told
 
     def _collect(
         self, action: CollectCommits, status: InstanceStatus, wanted: Wanted
     ) -> tuple[InstanceStatus, str | None]:
         collected = self.workspaces.collect(wanted.ref)
-        status = _with_workspace(status, wanted, head=collected.head, collected_refs=action.refs_version)
+        status = with_workspace(status, wanted, head=collected.head, collected_refs=action.refs_version)
         head = (collected.head or "")[:12]
         return status, f"{wanted.ref.branch} is at {head}" if collected.moved else None
 
@@ -303,7 +303,7 @@ class RunDirectory(Protocol):
         """Remove the instance's folder; idempotent."""
 
 
-def _with_workspace(status: InstanceStatus, wanted: Wanted, **changes: object) -> InstanceStatus:
+def with_workspace(status: InstanceStatus, wanted: Wanted, **changes: object) -> InstanceStatus:
     """Return the status with the workspace's place, and with those facts that are known."""
     ref = wanted.ref
     before = status.workspace or WorkspaceStatus(path=ref.worktree, git_dir=ref.private, branch=ref.branch)

@@ -35,11 +35,11 @@ from controller.runtime.protocol import Workload
 from controller.settings import Settings
 from controller.workspace.types import Presence, Workspaces, WorkspaceState
 
-from .actions import ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
+from .actions import Action, EnsureWorkspace, ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
 from .brake import FleetBrake
 from .conditions import Mishap, compute_conditions, running
 from .deadlines import time_left
-from .execute import EventSink, Executor, InputSink, Rows
+from .execute import EventSink, Executor, InputSink, Rows, with_workspace
 from .exits import account, run_mark
 from .loop import Request, Result
 from .observed import DiskVerdict, Observed, Pace, Wanted, work_out
@@ -212,8 +212,7 @@ class InstanceReconciler:
         status = instance.status
         for action in decision.actions:
             try:
-                if isinstance(action, _ENDS):
-                    status = self._note_end(instance, status, observed)
+                status = self._foretell(action, instance, status, observed, wanted)
                 status = self.executor.execute(action, instance, status, wanted, self.clock())
             except CcoError as error:
                 if not _is_known(instance, error):
@@ -222,14 +221,18 @@ class InstanceReconciler:
                 return status, Mishap(error, action)
         return status, None
 
-    def _note_end(self, instance: Instance, status: InstanceStatus, observed: Observed) -> InstanceStatus:
-        """Write down which run is about to be ended, before it is: whoever finds it ended must know why."""
-        alive = running(observed)
-        if alive is None or status.ending == run_mark(alive):
-            return status
-        status = status.model_copy(update={"ending": run_mark(alive)})
-        self.instances.update_status(instance.metadata.uid, status)
-        return status
+    def _foretell(
+        self, action: Action, instance: Instance, status: InstanceStatus, observed: Observed, wanted: Wanted | None
+    ) -> InstanceStatus:
+        """Write down, before an act, what nobody could find out afterwards if it were cut off."""
+        told, alive = status, running(observed)
+        if isinstance(action, _ENDS) and alive is not None:  # whoever finds it ended must know why
+            told = status.model_copy(update={"ending": run_mark(alive)})
+        elif isinstance(action, EnsureWorkspace) and wanted is not None and status.workspace is None:
+            told = with_workspace(status, wanted)  # there may be one, should the repository be out of sight by then
+        if told != status:
+            self.instances.update_status(instance.metadata.uid, told)
+        return told
 
     def _look_again(
         self, instance: Instance, status: InstanceStatus, before: Observed, decision: Plan
@@ -358,9 +361,7 @@ def _with_place(instance: Instance, wanted: Wanted, seen: WorkspaceState) -> Ins
     """Return the instance with the place of a workspace that was made by a controller that did not live to say so."""
     if instance.status.workspace is not None or seen.presence not in {Presence.READY, Presence.BROKEN}:
         return instance
-    ref = wanted.ref
-    place = WorkspaceStatus(path=ref.worktree, git_dir=ref.private, branch=ref.branch)
-    return instance.model_copy(update={"status": instance.status.model_copy(update={"workspace": place})})
+    return instance.model_copy(update={"status": with_workspace(instance.status, wanted)})
 
 
 def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.resources import ConditionStatus, EventType, Kind, find_condition
+from controller.reconcile.loop import Request
+from controller.resources import ConditionStatus, EventType, InstanceStatus, Kind, find_condition
 from controller.store.events import EventStore
 from support.world import World
 
@@ -13,7 +14,7 @@ class Killed(BaseException):
     """The controller dies here."""
 
 
-def test_commits_come_home_although_nobody_wrote_down_where_the_workspace_is(world: World) -> None:
+def make_a_workspace_and_die(world: World) -> None:
     world.register()
     world.declare("web")
 
@@ -24,14 +25,35 @@ def test_commits_come_home_although_nobody_wrote_down_where_the_workspace_is(wor
     world.git.interrupt = die
     with pytest.raises(Killed):
         world.settle("web")
-    assert world.get().status.workspace is None
     world.git.interrupt = None
+
+
+def test_what_was_begun_is_not_taken_for_never_made_while_the_repository_is_away(world: World) -> None:
+    make_a_workspace_and_die(world)
+    repositories = dict(world.git.repositories)
+    world.git.repositories.clear()
+    world.repository_reconciler().reconcile(Request("shop"))
+    world.store.instances.request_deletion("web")
+    world.settle("web")
+    assert "--discard-work" in world.condition("Ready").message
+    world.git.repositories.update(repositories)
+    world.repository_reconciler().reconcile(Request("shop"))
+    world.settle("web")
+    assert world.gone("web")
+    assert not world.git.worktrees
+
+
+def test_commits_come_home_although_the_row_does_not_know_where_the_workspace_is(world: World) -> None:
+    """As after ``rebuild``, which puts rows together without their statuses."""
+    make_a_workspace_and_die(world)
+    web = world.get()
+    world.store.instances.update_status(web.metadata.uid, InstanceStatus())
     world.settle("web")
     workspace = world.get().status.workspace
     assert workspace is not None
     (worktree,) = world.git.worktrees.values()
     worktree.commits.append("c1")
-    world.agents.of(world.get().metadata.uid).refs_version = "refs-1"
+    world.agents.of(web.metadata.uid).refs_version = "refs-1"
     world.settle("web")
     assert world.git.branches["web"] == ["c1"]
 
