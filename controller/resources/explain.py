@@ -32,7 +32,7 @@ def explain(instance: Instance) -> str:
     if ready.status is ConditionStatus.UNKNOWN:
         return f"It is not known how {name} is ({ready.reason}){_because(instance, ready)}"
     if ready.status is ConditionStatus.TRUE:
-        return _ready(name, instance.status.session)
+        return _ready(name, instance.status.session) + _although(ready)
     if ready.reason in STOPPED_REASONS:
         return _stopped(name, ready)
     if ready.reason in TRANSITIONAL_REASONS:
@@ -88,6 +88,11 @@ def _ready(name: str, session: SessionStatus | None) -> str:
             return f"{name} is ready and Claude is starting{_detail(session)}."
         case SessionState.EXITED:
             return f"{name}: Claude has ended{_detail(session)}; the controller decides about a restart."
+
+
+def _although(ready: Condition) -> str:
+    """Return what one that is up should be known for all the same, such as a branch that went two ways."""
+    return "" if ready.reason == "Ready" else f" But: {ready.reason}{_message(ready)}"
 
 
 def _stopped(name: str, ready: Condition) -> str:

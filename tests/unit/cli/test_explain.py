@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +61,10 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
         ("Claude has ended (status 1)",),
     ),
     "ready without a session": (instance(READY), ("web is ready.",)),
+    "up, although": (
+        instance(("Ready", TRUE, "Diverged", "both lines are kept; merge them"), session={"state": "idle"}),
+        ("idle since", "But: Diverged: both lines are kept; merge them."),
+    ),
     "suspended": (instance(("Ready", FALSE, "Suspended", "")), ("suspended, as its spec asks", "resume web")),
     "stopped": (instance(("Ready", FALSE, "Stopped", "")), ("stopped, as its spec asks", "start web")),
     "completed": (
@@ -161,3 +167,18 @@ def test_cause_is_none_when_all_is_well() -> None:
 def test_messages_with_line_breaks_become_one_line() -> None:
     subject = instance(("Ready", FALSE, "ImageNotFound", "no such image\nbuild it with 'make images'\n"))
     assert "no such image build it with 'make images'." in explain(subject)
+
+
+PAGE = (Path(__file__).parents[3] / "docs/reference/conditions.md").read_text(encoding="utf-8")
+REASONS = sorted(
+    set(re.findall(r"`([A-Z][A-Za-z]+)`", PAGE[PAGE.index("## Reasons on the way") : PAGE.index("## Answers about")]))
+)
+BY_ITSELF = {"Ready", "Suspended", "Stopped"}
+"""What says everything, because the spec asks for it."""
+
+
+@pytest.mark.parametrize("truth", ConditionStatus)
+@pytest.mark.parametrize("reason", [each for each in REASONS if each not in BY_ITSELF])
+def test_whatever_the_reason_its_own_words_are_passed_on(reason: str, truth: ConditionStatus) -> None:
+    subject = instance(("Ready", truth, reason, "do this: 'cco x'"), session={"state": "idle"})
+    assert "do this: 'cco x'." in explain(subject)
