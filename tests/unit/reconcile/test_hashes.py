@@ -8,6 +8,7 @@ as long as it has its default; never write the new value into the test.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from controller.settings import Settings
 from support.looks import instance, repository
 
 SETTINGS = Settings(state_dir=Path("/state"), model_base_url=None)
-FULL: dict[str, object] = {
+FULL: dict[str, Any] = {
     "branch": "feature/login",
     "base_branch": "main",
     "prompt": "Mend the login.",
