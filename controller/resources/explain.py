@@ -1,6 +1,6 @@
 """One sentence that says how an instance is and what to do about it.
 
-Read by ``cco why``, by ``describe`` and by the dashboard, so that nobody has to guess from five conditions. Pure:
+Read by ``cco why``, ``describe`` and ``status``, so that nobody has to guess from five conditions. Pure:
 the answer follows from the instance alone; the words for people that name a cause are the conditions' own messages.
 """
 

@@ -126,10 +126,10 @@ def actions_of(instance: Instance, state: DisplayState) -> tuple[Action, ...]:
 
 
 def _detail(instance: Instance, state: DisplayState) -> str:
-    if state in {DisplayState.RUNNING, DisplayState.IDLE, DisplayState.WAITING}:
-        return ""
     ready = find_condition(instance.status.conditions, "Ready")
-    return prose(ready.message) if ready is not None else ""
+    if ready is None or (state in _PLAIN and ready.reason == "Ready"):
+        return ""
+    return prose(ready.message)  # one that is up may have something to tell all the same: ``Diverged``
 
 
 def _doing(instance: Instance, state: DisplayState, detail: str) -> tuple[str, datetime | None]:

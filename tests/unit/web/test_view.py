@@ -89,6 +89,13 @@ def test_the_sentence_of_an_error_is_what_it_does() -> None:
     assert view.doing_since == NOW - timedelta(minutes=2)
 
 
+def test_what_one_that_is_up_has_to_tell_stands_beside_what_claude_does() -> None:
+    idle = session(SessionState.IDLE)
+    view = view_of(instance([ready(reason="Diverged", message="both lines are kept; merge them")], idle))
+    assert (view.doing, view.detail) == ("Waits for a prompt", "Both lines are kept; merge them")
+    assert view_of(instance(UP, idle)).detail == ""
+
+
 def test_an_instance_nobody_has_looked_at_waits_for_the_controller() -> None:
     view = view_of(instance())
     assert (view.state, view.doing, view.doing_since) == (DisplayState.STARTING, "Waits for the controller", None)
