@@ -20,13 +20,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from faults.real_world import build_images
 from faults.world.installation import CLIENT, PERSON, World, installation
 from support.host_system import make_repository
 from support.model_container import model_container
 
-from .chaos import DEATHS, FAULTS, Fleet
+from .chaos import DEATHS, FAULTS, OF_TALKERS, Fault, Fleet
 from .gauges import Gauge, sample
 
 RESYNC_SECONDS = 10
@@ -51,12 +52,12 @@ def main(arguments: list[str] | None = None) -> int:
         names = [f"soak-{number}" for number in range(options.instances)]
         chance = random.Random(seed)  # noqa: S311  # repeatable on purpose
         fleet = Fleet(world, names, frozenset(names[: options.clients]), chance)
+        _spawn(fleet)
+        result = _soak(fleet, options)
         try:
-            _spawn(fleet)
-            result = _soak(fleet, options)
-        finally:
-            world.system.cco("get", "instances", check=False)
-        world.close()
+            world.close()
+        except AssertionError as error:
+            result["violations"] = [*result["violations"], f"at the end: {error}"]
     result["seed"] = seed
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result), encoding="utf-8")
@@ -72,7 +73,7 @@ def _spawn(fleet: Fleet) -> None:
     fleet.world.until_ready(*fleet.names, timeout=300)
 
 
-def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, object]:
+def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     end, deaths_end = began + options.minutes * 60, began + options.minutes * 20
     gauges = {"controller": Gauge(), "ui.server": Gauge()}
@@ -81,21 +82,15 @@ def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, object]:
     rounds = 0
     while (now := time.monotonic()) < end and not violations:
         rounds += 1
-        fleet.do_work()
-        choice = (*FAULTS, *DEATHS) if now < deaths_end else FAULTS
-        fault = fleet.chance.choice(choice)
-        target = fleet.one()
-        what = fault(fleet, target) if target is not None else "nothing is up"
+        fault = fleet.chance.choice(_choice(options.only, dying=now < deaths_end))
         told[fault.__name__] += 1
-        at_rest = rounds % 5 == 0
-        if at_rest:  # what nobody announces is only seen by the next resync
-            _rest(time.monotonic() + 1.5 * RESYNC_SECONDS)
+        what = fault.__name__
         try:
-            fleet.world.verify(within=CONVERGE_SECONDS, rest=at_rest, seconds=2.4 * RESYNC_SECONDS)
-        except AssertionError as error:
-            violations.append(f"round {rounds}, {what}: {error}")
-        for module, gauge in gauges.items():
-            gauge.samples.append(sample(fleet.world.place.processes[module].pid, time.monotonic() - began))
+            what = _round(fleet, fault, at_rest=rounds % 5 == 0)
+            for module, gauge in gauges.items():
+                gauge.samples.append(sample(fleet.world.place.processes[module].pid, time.monotonic() - began))
+        except Exception as error:  # noqa: BLE001  # whatever it is, hours of looking on must not be lost with it
+            violations.append(f"round {rounds}, {what}: {type(error).__name__}: {error}")
         took = time.monotonic() - now
         print(f"{(time.monotonic() - began) / 60:6.1f} min  {what}  ({took:.1f} s)", flush=True)  # noqa: T201  # for the terminal
         _rest(min(now + options.every, end))
@@ -111,6 +106,27 @@ def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, object]:
         "grown": _grown(summaries),
         "samples": {module: [asdict(each) for each in gauge.samples] for module, gauge in gauges.items()},
     }
+
+
+def _choice(only: list[str], *, dying: bool) -> list[Fault]:
+    """Return what may go wrong now; ``dying``: our own processes may be killed, too. Who names some gets those."""
+    if only:
+        return [each for each in (*FAULTS, *DEATHS) if each.__name__ in only]
+    return [*FAULTS, *(DEATHS if dying else ())]
+
+
+def _round(fleet: Fleet, fault: Fault, *, at_rest: bool) -> str:
+    """Let some work, one thing go wrong, and judge; returns what went wrong in a few words."""
+    fleet.do_work()
+    target = fleet.one(talker=fault in OF_TALKERS)
+    what = fault(fleet, target) if target is not None else f"{fault.__name__}: nothing is up"
+    if at_rest:  # what nobody announces is only seen by the next resync
+        _rest(time.monotonic() + 1.5 * RESYNC_SECONDS)
+    try:
+        fleet.world.verify(within=CONVERGE_SECONDS, rest=at_rest, seconds=2.4 * RESYNC_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{what}: {error}") from error
+    return what
 
 
 def _grown(summaries: dict[str, dict[str, float]]) -> list[str]:
@@ -145,6 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=3, help="so many run the real client (default 3)")
     parser.add_argument("--every", type=float, default=30, metavar="S", help="a fault every so many seconds")
     parser.add_argument("--seed", type=int, help="repeat the choices of an earlier run")
+    names = [each.__name__ for each in (*FAULTS, *DEATHS)]
+    parser.add_argument("--only", nargs="+", choices=names, default=[], metavar="FAULT", help=", ".join(names))
     parser.add_argument("--out", type=Path, default=Path(".cache/soak/result.json"))
     return parser
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from controller.resources import DisplayState, display_state
 from faults.facts import run
-from faults.world.installation import World, git
+from faults.world.installation import CLIENT, World, git
+from support.model_container import away
 
 PAUSE = threading.Event()
 UP = frozenset({DisplayState.RUNNING, DisplayState.IDLE, DisplayState.WAITING})
@@ -44,9 +45,9 @@ class Fleet:
         with self.world.place.client() as client:
             return [each.metadata.name for each in client.list_instances() if display_state(each)[0] in UP]
 
-    def one(self) -> str | None:
-        """Return any instance that is up."""
-        ready = self.up()
+    def one(self, *, talker: bool = False) -> str | None:
+        """Return any instance that is up; with ``talker``, of those with the real client."""
+        ready = [name for name in self.up() if name in self.talkers or not talker]
         return self.chance.choice(ready) if ready else None
 
     def do_work(self, how_many: int = 3) -> None:
@@ -68,6 +69,11 @@ class Fleet:
 
 
 Fault = Callable[[Fleet, str], str]
+
+
+def _inside(fleet: Fleet, name: str, script: str) -> None:
+    with suppress(AssertionError, RuntimeError):  # its container may be on its way out
+        fleet.world.in_box(name, script, check=False)
 
 
 def container_killed(fleet: Fleet, name: str) -> str:
@@ -115,8 +121,7 @@ def person_commits(fleet: Fleet, name: str) -> str:
 
 def memory_exhausted(fleet: Fleet, name: str) -> str:
     hog = "python3 -c 'x = bytearray(3 * 1024**3)' || true"
-    with suppress(AssertionError):
-        fleet.world.in_box(name, hog, check=False)
+    _inside(fleet, name, hog)
     return f"a process of {name} wants 3 GiB"
 
 
@@ -157,9 +162,36 @@ def replaced(fleet: Fleet, name: str) -> str:
     fleet.world.delete(name)
     fleet.world.until_gone(name, timeout=180)
     branch = f"{name}-{fleet.chance.randrange(10**6)}"
-    image = {} if name not in fleet.talkers else {"image": fleet.world.get(next(iter(fleet.talkers))).spec.image}
+    image = {"image": CLIENT} if name in fleet.talkers else {}
     fleet.world.spawn(name, branch=branch, **image)
     return f"{name} deleted and declared anew on {branch}"
+
+
+def agent_killed(fleet: Fleet, name: str) -> str:
+    _inside(fleet, name, "pkill -9 -P 1 -f 'agent run'")
+    return f"kill -9 of the agent of {name}"
+
+
+def tmux_killed(fleet: Fleet, name: str) -> str:
+    _inside(fleet, name, "pkill -9 'tmux: server'")
+    return f"kill -9 of the tmux of {name}"
+
+
+def claude_frozen(fleet: Fleet, name: str) -> str:
+    _inside(fleet, name, "kill -STOP $(pgrep -o -x claude)")
+    with suppress(Exception):  # too many prompts waiting is an answer, too
+        fleet.world.send(name, "STEP say Thawed.")
+    PAUSE.wait(fleet.chance.uniform(5, 20))
+    _inside(fleet, name, "kill -CONT $(pgrep -o -x claude)")
+    return f"the Claude of {name} frozen for a while"
+
+
+def model_away(fleet: Fleet, name: str) -> str:
+    with away(fleet.world.system.model):
+        with suppress(Exception):  # too many prompts waiting is an answer, too
+            fleet.world.send(name, "STEP say Answered at last.")
+        PAUSE.wait(fleet.chance.uniform(5, 20))
+    return f"the model away for a while, with a prompt for {name}"
 
 
 def database_locked(fleet: Fleet, name: str) -> str:
@@ -214,7 +246,11 @@ def both_killed(fleet: Fleet, name: str) -> str:
 DEATHS: tuple[Fault, ...] = (controller_killed, both_killed)
 """Of our own processes; only in the first third, so that what comes after shows whether one that lives on grows."""
 
+OF_TALKERS: tuple[Fault, ...] = (agent_killed, tmux_killed, claude_frozen, model_away)
+"""Only for those with the real client; the others have no agent, tmux and Claude of which one could die alone."""
+
 FAULTS: tuple[Fault, ...] = (
+    *OF_TALKERS,
     container_killed,
     container_removed,
     container_stopped,

@@ -83,3 +83,19 @@ def model_container() -> Iterator[Model]:
         model = Model(f"http://{gateway}:{port}")
         eventually(lambda: model.requests() == [], timeout=30, what="the model server answers")
         yield model
+
+
+@contextmanager
+def away(model: Model) -> Iterator[None]:
+    """Kill the server for the length of the block; the one that answers afterwards has forgotten what it was asked."""
+    listed = ["docker", "ps", "-q", "--filter", "label=cco-test=1"]
+    names = subprocess.run(listed, capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    described = subprocess.run(["docker", "container", "inspect", *names], capture_output=True, timeout=60, check=False)
+    port = model.url.rpartition(":")[2]
+    (container,) = [each["Id"] for each in json.loads(described.stdout) if each["Args"][-2:] == ["--port", port]]
+    subprocess.run(["docker", "kill", container], stdout=subprocess.DEVNULL, timeout=60, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "start", container], stdout=subprocess.DEVNULL, timeout=60, check=True)
+        eventually(lambda: model.requests() is not None, timeout=30, what="the model server answers again")

@@ -5,15 +5,11 @@ The real client with the scripted model; ``CLAUDE_CODE_MAX_RETRIES`` bounds how 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from controller.resources import ConditionStatus
-from faults.facts import run
 from faults.world.installation import EVERYTHING, World
+from support.model_container import away
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
@@ -75,26 +71,11 @@ def test_a_slow_model_is_work_and_no_silence(world: World) -> None:
     world.verify()
 
 
-@contextmanager
-def model_away(world: World) -> Iterator[None]:
-    """Stop the model server for the length of the block."""
-    port = world.system.model.url.rpartition(":")[2]
-    names = run(["docker", "ps", "-q", "--filter", "label=cco-test=1"]).decode().split()
-    found = json.loads(run(["docker", "container", "inspect", *names]))
-    (container,) = [each["Id"] for each in found if each["Args"][-2:] == ["--port", port]]
-    run(["docker", "kill", container])
-    try:
-        yield
-    finally:
-        run(["docker", "start", container])
-        world.until(lambda: world.system.model.requests() == [], "the model answers again")
-
-
 def test_without_a_model_sessions_start_and_go_on_when_it_is_back(world: World) -> None:
     world.talk("waits")
     world.remember()
     life = world.life("waits")
-    with model_away(world):
+    with away(world.system.model):
         world.send("waits", "STEP say returned")
         world.until_state("waits", "working")
         world.spawn("newborn", image="cc-orchestrator/instance:0.1.0")
