@@ -39,6 +39,15 @@ def lost(path: Path, tmp_path: Path, new_instance: New) -> Iterator[Store]:
         yield restored
 
 
+def test_it_is_sound(path: Path, lost: Store) -> None:
+    """Asked of SQLite itself, and of what the product says of it."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    found = lost.integrity()
+    assert (found.problems, found.revision) == ((), 10 + MARGIN)
+
+
 def test_counting_goes_on_behind_what_was_handed_out(lost: Store, new_instance: New) -> None:
     assert lost.revision() == 10 + MARGIN
     assert lost.instances.create(new_instance("next")).metadata.resource_version == 11 + MARGIN
@@ -121,6 +130,7 @@ def test_a_copy_is_whole_private_and_replaces_the_former_one(store: Store, tmp_p
         store.backup_to(target)  # a writer at work is neither waited for nor seen
     with closing(sqlite3.connect(target)) as connection:
         assert connection.execute("SELECT name FROM instances").fetchall() == [("web",)]
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert {file.name for file in tmp_path.iterdir()} == {"state", "copy.db"}
 
