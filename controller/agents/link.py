@@ -50,8 +50,14 @@ class _Link:
     told: dict[str, str] | None = None
     report: Report | None = None
     received: float = 0.0
-    opened: float = field(default_factory=time.monotonic)
+    opened: float = 0.0
     handed_over: set[str] = field(default_factory=set)
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether an agent can connect; a socket file alone may be one that a dead controller left."""
+        return self.server is not None and (self.directory / SOCKET_NAME).exists()
 
 
 class AgentLinks:
@@ -104,7 +110,7 @@ class AgentLinks:
         directory = self._directory(name)
         with self._lock:
             link = self._links.get(uid)
-            if link is not None and (directory / SOCKET_NAME).exists():
+            if link is not None and link.is_listening:
                 return
         self._fence()
         with self._lock:
@@ -126,13 +132,14 @@ class AgentLinks:
             link = self._links.get(uid)
             if link is None or link.report is None:
                 return None
-            age = max(time.monotonic() - link.received, 0.0)
+            # While nobody listened here, the agent could say nothing.
+            age = max(time.monotonic() - max(link.received, link.opened), 0.0)
             return Heard(link.report, age, link.connection is not None, frozenset(link.handed_over))
 
     def listening_for(self, uid: str) -> float:
-        """Return the seconds since the instance's socket was opened by this process; 0 when it is not open."""
+        """Return the seconds since this process has listened at the instance's socket; 0 when it does not."""
         link = self._links.get(uid)
-        return 0.0 if link is None else time.monotonic() - link.opened
+        return 0.0 if link is None or link.server is None else time.monotonic() - link.opened
 
     def all_heard(self) -> dict[str, Heard]:
         """Return the newest report of every instance by uid."""
@@ -169,13 +176,21 @@ class AgentLinks:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT)
 
     async def _listen(self, link: _Link) -> None:
-        await self._shut(link)
-        link.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        sock = _bind(link.directory)
-
-        conversation = _Conversation(self, link)
-        loop = asyncio.get_running_loop()
-        link.server = await loop.create_unix_server(lambda: Connection(link.name, conversation), sock=sock)
+        async with link.opening:
+            if link.is_listening:  # somebody else asked for it at the same moment
+                return
+            await self._shut(link)
+            link.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            sock = _bind(link.directory)
+            conversation = _Conversation(self, link)
+            loop = asyncio.get_running_loop()
+            try:
+                server = await loop.create_unix_server(lambda: Connection(link.name, conversation), sock=sock)
+            except BaseException:
+                sock.close()
+                raise
+            link.opened = time.monotonic()
+            link.server = server
 
     async def _shut(self, link: _Link) -> None:
         if link.connection is not None:
@@ -296,17 +311,18 @@ def _bind(directory: Path) -> socket.socket:
     The path of a unix socket is limited to 108 bytes; the state directory may be deeper than that.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path = f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(SOCKET_NAME, dir_fd=descriptor)
-        sock.bind(path)
-        Path(path).chmod(0o666)  # the container's user is not ours; the folder above is closed to everybody else
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            path = f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(SOCKET_NAME, dir_fd=descriptor)
+            sock.bind(path)
+            Path(path).chmod(0o666)  # the container's user is not ours; the folder above is closed to everybody else
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
     finally:
         os.close(descriptor)
     return sock

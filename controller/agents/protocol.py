@@ -13,7 +13,8 @@ class Heard:
     """What the agent of one instance said last.
 
     Attributes:
-        age: seconds since the report came in, by the monotonic clock.
+        age: seconds since the report came in, or, where that is later, since this process began to listen (again); by
+            the monotonic clock.
         connected: whether the agent's connection stands now.
         handed_over: ids of the inputs that went out on the current connection.
     """

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
+import socket
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from controller.agents import AgentConfig, AgentLinks
+from controller.agents import AgentConfig, AgentLinks, link
 from controller.agents.report import MAX_LINE
 from controller.errors import Fenced, Retryable
 from support.agent_peer import Peer, Secrets, Woken, last_seq, until
@@ -155,6 +159,75 @@ def test_a_socket_that_a_crashed_controller_left_is_replaced(
             until(lambda: last_seq(after) == 5, "the report")
     finally:
         after.close()
+
+
+@contextmanager
+def no_more_than(spare: int) -> Iterator[None]:
+    """Let this process open so many more descriptors."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_first_listening_that_failed_is_repaired_by_the_next(
+    spare: int, run_folder: Path, secrets: Secrets, woken: Woken
+) -> None:
+    run_folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(run_folder / "controller.sock"))
+    links = AgentLinks(lambda _: run_folder, secrets.read, woken)
+    try:
+        with no_more_than(spare), pytest.raises(Retryable, match="Too many open files"):
+            links.open("web", UID)
+        assert links.listening_for(UID) == 0.0, "nobody could have been heard"
+        links.open("web", UID)
+        with Peer(run_folder) as agent:
+            agent.reports(seq=5)
+            until(lambda: last_seq(links) == 5, "the report")
+        assert links.listening_for(UID) > 0.0
+    finally:
+        links.close()
+
+
+def test_what_could_not_be_listened_for_counts_as_nobody_s_silence(links: AgentLinks, run_folder: Path) -> None:
+    with Peer(run_folder) as agent:
+        agent.reports()
+        until(lambda: links.heard(UID), "the report")
+        (run_folder / "controller.sock").unlink()
+        until(lambda: links.listening_for(UID) > 0.3, "some time")
+        with no_more_than(0), pytest.raises(Retryable):
+            links.open("web", UID)
+        assert links.listening_for(UID) == 0.0
+    links.open("web", UID)
+    assert links.listening_for(UID) < 0.3
+    assert (heard := links.heard(UID)) is not None
+    assert heard.age < 0.3
+
+
+def test_two_that_open_at_the_same_moment_make_one_socket(
+    run_folder: Path, secrets: Secrets, woken: Woken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+    bind = link._bind  # noqa: SLF001 - counts what is made
+
+    def counting(folder: Path) -> socket.socket:
+        made.append(folder)
+        return bind(folder)
+
+    monkeypatch.setattr(link, "_bind", counting)
+    links = AgentLinks(lambda _: run_folder, secrets.read, woken)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: links.open("web", UID), range(8)))
+    finally:
+        links.close()
+    assert made == [run_folder]
 
 
 def test_a_controller_that_was_overtaken_takes_no_socket(
