@@ -7,6 +7,7 @@ caught up from them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -16,10 +17,10 @@ from collections.abc import Callable, Iterator
 
 import requests
 
-from controller.errors import CcoError
+from controller.errors import CcoError, Unavailable
 from controller.runtime.protocol import LABEL_INSTALLATION, LABEL_UID, Resync
 
-from .engine import Engine, socket_of
+from .engine import Engine, Json, socket_of
 from .remembered import RunningContainers
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _ACTIONS = ("create", "start", "die", "oom", "pause", "unpause", "update", "rena
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
 _CONNECT_SECONDS = 10
+_MAX_TOLD = 200
 # How long the end of a watch may go unnoticed; an event is passed on at once.
 _STOP_SECONDS = 0.5
 
@@ -74,18 +76,24 @@ class _Subscription:
         """End the reading from another thread."""
         self._closed.set()
         if (response := self._response) is not None:
-            response.raw.shutdown()
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # it has just come to its end by itself
+                response.raw.shutdown()
 
     def run(self) -> None:
-        """Connect, read to the end, and again."""
+        """Connect, read to the end, and again; nobody else would notice that nothing is heard any more."""
         delay = _FIRST_DELAY
         while not self._closed.is_set():
+            began = time.monotonic()
             try:
                 self._read()
                 delay = _FIRST_DELAY
-            except CcoError as error:
+            except Exception as error:  # the thread must outlive whatever an engine sends, and a bug
+                if time.monotonic() - began > _LONGEST_DELAY:
+                    delay = _FIRST_DELAY
                 if delay == _FIRST_DELAY and not self._closed.is_set():
-                    logger.warning("lost the docker events", extra={"cco_reason": error.message})
+                    is_known = isinstance(error, CcoError)
+                    reason = error.message if isinstance(error, CcoError) else repr(error)
+                    logger.warning("lost the docker events", extra={"cco_reason": reason}, exc_info=not is_known)
             self._closed.wait(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
 
@@ -102,6 +110,8 @@ class _Subscription:
                 socket_of(response).settimeout(None)
                 self._response = response
                 try:
+                    if self._closed.is_set():  # just before it could be told by this
+                        return
                     with self._running.followed():
                         self._tell(Resync())
                         self._pass_on(response)
@@ -112,9 +122,25 @@ class _Subscription:
         for line in response.iter_lines(chunk_size=None):
             if self._closed.is_set():
                 return
-            event = json.loads(line or b"{}")
-            uid = event["Actor"]["Attributes"].get(LABEL_UID) if event else None
+            if not line:
+                continue
+            uid, container, action = _read_event(line)
             if uid:
-                self._running.ended(uid, event["Actor"]["ID"] if event["Action"] == "die" else None)
-            if uid and not (event["Action"] == "destroy" and self._engine.is_echo(uid)):
+                self._running.ended(uid, container if action == "die" else None)
+            if uid and not (action == "destroy" and self._engine.is_echo(uid)):
                 self._tell(uid)
+
+
+def _read_event(line: bytes) -> tuple[str | None, str, str]:
+    """Return the uid of the instance, the container's id and the action.
+
+    Raises:
+        Unavailable: it is no such thing, half a line for example; whatever it was to tell has to be looked up.
+    """
+    try:
+        event: Json = json.loads(line)
+        actor: Json = event["Actor"]
+        return actor["Attributes"].get(LABEL_UID), str(actor["ID"]), str(event["Action"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        message = f"the Docker engine sent an event that cannot be read: {line[:_MAX_TOLD]!r}"
+        raise Unavailable("RuntimeFailed", message) from error
