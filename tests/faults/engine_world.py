@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,7 @@ from support.host_system import make_repository
 from support.model_container import Model
 from support.own_engine import OwnEngine
 
-from .baseline import Baseline, record
+from .baseline import record
 from .controller_and_server import PATIENCE, ControllerAndServer, logged_system
 from .engine_recording import EngineRecording
 from .facts import read_facts
@@ -59,14 +59,9 @@ class OnOwnEngine(ControllerAndServer):
 
 @dataclass
 class EngineWorld(DeclaredInstances):
-    """One installation.
-
-    Attributes:
-        baseline: what :meth:`remember` recorded.
-    """
+    """One installation."""
 
     place: OnOwnEngine
-    baseline: Baseline = field(default_factory=Baseline)
     cpus: ClassVar[float] = 0.5
 
     # The fleet ------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ The processes behind the API are ``controller_and_server.py``.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,9 @@ from controller.resources import (
 )
 from support.host_system import System
 
+from .baseline import Baseline
 from .controller_and_server import PATIENCE, ControllerAndServer
+from .facts import Row
 
 
 @dataclass
@@ -32,11 +35,15 @@ class DeclaredInstances:
     """The instances of one repository.
 
     Attributes:
+        baseline: what was recorded before a fault, and since then every wish that was acknowledged and every commit
+            of :meth:`commit`: what comes after the record must survive like what came before it.
         cpus: of each that does not say otherwise.
     """
 
     place: ControllerAndServer
     repository: Path
+    baseline: Baseline = field(default_factory=Baseline)
+    _adding: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     cpus: ClassVar[float] = 1.0
 
     @property
@@ -49,7 +56,7 @@ class DeclaredInstances:
         """Declare instances; they run the installation's image unless the spec says otherwise."""
         with self.place.client() as client:
             for name in names:
-                client.create_instance(self.manifest(name, **spec))
+                self.acknowledge(client.create_instance(self.manifest(name, **spec)))
 
     def manifest(self, name: str, **spec: object) -> InstanceManifest:
         wanted = {"repository": self.repository.name, "permission_mode": "bypassPermissions", **spec}
@@ -63,7 +70,7 @@ class DeclaredInstances:
     def patch(self, name: str, **spec: object) -> None:
         """Change an instance's spec."""
         with self.place.client() as client:
-            client.patch_instance(name, {"spec": spec})
+            self.acknowledge(client.patch_instance(name, {"spec": spec}))
 
     def send(self, name: str, text: str) -> None:
         with self.place.client() as client:
@@ -72,7 +79,17 @@ class DeclaredInstances:
     def delete(self, *names: str) -> None:
         with self.place.client() as client:
             for name in names:
-                client.delete_instance(name)
+                self.acknowledge(client.delete_instance(name))
+
+    def acknowledge(self, told: Instance) -> None:
+        """Remember what the API has said is stored, unless it has said something newer."""
+        metadata = told.metadata
+        spec, deleting = told.spec.model_dump(mode="json"), metadata.deletion_requested_at is not None
+        row = Row("Instance", metadata.name, metadata.uid, metadata.generation, deleting, spec, {})
+        with self._adding:
+            known = [each for each in self.baseline.acknowledged if each.uid == row.uid]
+            if all((each.generation, each.deleting) <= (row.generation, row.deleting) for each in known):
+                self.baseline.acknowledge(row)
 
     def names(self) -> list[str]:
         with self.place.client() as client:
@@ -177,4 +194,6 @@ class DeclaredInstances:
     def commit(self, name: str, subject: str) -> str:
         """Commit something in an instance, and leave something uncommitted; returns the commit."""
         script = f"echo {subject} >>work.txt; git add work.txt; git commit -qm '{subject}'; echo half >draft.txt"
-        return self.in_box(name, f"{script}; git rev-parse HEAD")
+        commit = self.in_box(name, f"{script}; git rev-parse HEAD")
+        self.baseline.remember_commit(str(self.repository), commit)
+        return commit

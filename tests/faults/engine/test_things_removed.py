@@ -168,7 +168,6 @@ def test_a_create_that_was_cut_off(world: EngineWorld, engine: OwnEngine) -> Non
     engine.kill()
     engine.start()
     world.until_ready(*names)
-    world.remember()
     world.verify()
 
 
@@ -181,9 +180,11 @@ def test_strangers_with_our_labels_are_left_alone(world: EngineWorld, engine: Ow
     """Another installation's container; and one that claims to be an instance of ours, which blocks that one alone."""
     world.spawn("one", "two")
     world.until_ready("one", "two")
+    world.commit("one", "kept")
     lives = world.lives("one", "two")
     other = {LABEL_INSTALLATION: "somebody-else", LABEL_INSTANCE: "one", LABEL_UID: str(uuid4()), LABEL_ATTEMPT: "1"}
     engine.docker("run", "--detach", "--name", "foreign", *labelled(other), "--entrypoint", "sleep", IMAGES[0], "1000")
+    world.remember()
     # Made by hand after ours, with our own labels: nobody can tell which is the right one, so nothing is done.
     installation, uid = read_facts(world.system.state_dir).installation, world.get("one").metadata.uid
     mine = {**other, LABEL_INSTALLATION: installation, LABEL_UID: uid}
@@ -197,5 +198,4 @@ def test_strangers_with_our_labels_are_left_alone(world: EngineWorld, engine: Ow
     assert world.ready("one").status is ConditionStatus.TRUE
     assert world.lives("one", "two") == lives
     assert engine.docker("inspect", "--format", "{{.State.Running}}", "foreign") == "true"
-    world.remember()
     world.verify()

@@ -8,10 +8,10 @@ of this folder share one installation, each with a repository of its own; ``conf
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from controller.resources import ManifestMetadata, RepositoryManifest, RepositorySpec
-from faults.baseline import Baseline, record
+from faults.baseline import record
 from faults.controller_and_server import PATIENCE
 from faults.facts import read_facts, run
 from faults.instances import DeclaredInstances
@@ -28,14 +28,9 @@ __all__ = ["CLIENT", "EVERYTHING", "LIGHT", "PERSON", "Installation", "World", "
 
 @dataclass
 class World(DeclaredInstances):
-    """What one test has: the installation, and a repository of its own that a person works in.
-
-    Attributes:
-        baseline: what :meth:`remember` recorded.
-    """
+    """What one test has: the installation, and a repository of its own that a person works in."""
 
     place: Installation
-    baseline: Baseline = field(default_factory=Baseline)
 
     def register(self) -> None:
         with self.place.client() as client:

@@ -93,8 +93,9 @@ def test_a_person_and_claude_commit_at_once_and_both_lines_are_kept(world: World
     world.until_ready("both")
     world.commit("both", "Add work")
     worktree = world.worktree("both")
+    world.in_box("both", "rm draft.txt")
+    world.remember()
     (worktree / "mine.txt").write_text("a person's\n")
-    world.in_box("both", "rm draft.txt; true")
     git(worktree, "add", "mine.txt")
     person = ("-c", "user.name=A. Person", "-c", "user.email=person@example.org")
     git(worktree, *person, "commit", "-qm", "Add mine")
@@ -104,7 +105,8 @@ def test_a_person_and_claude_commit_at_once_and_both_lines_are_kept(world: World
     assert "both lines are kept" in told.message
     assert world.head("both") == mine, "the person's branch was not moved"
     assert git(world.repository, "rev-parse", "refs/cco/instances/both/1/heads/both") == claudes
-    world.remember()
+    for commit in (mine, claudes):
+        world.baseline.remember_commit(str(world.repository), commit)
     world.verify()
     # The person takes Claude's line in: from then on both are the same again.
     git(worktree, *person, "reset", "-q", "--hard")

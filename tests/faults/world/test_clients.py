@@ -47,6 +47,8 @@ def answer_times(world: World, count: int) -> list[float]:
 def test_clients_that_never_read_cost_little_and_hold_up_nobody(world: World) -> None:
     world.spawn("watched")
     world.until_ready("watched")
+    world.commit("watched", "Add work")
+    world.remember()
     server = world.place.processes["ui.server"].pid
     token = (world.system.state_dir / "token").read_text().strip()
     host = f"Host: 127.0.0.1:{world.system.port}"
@@ -76,6 +78,5 @@ def test_clients_that_never_read_cost_little_and_hold_up_nobody(world: World) ->
         assert busy < 2 * calm + 0.05, f"{calm:.3f} s before, {busy:.3f} s with dead clients"
         done.set()
     world.until_ready("watched")
-    world.remember()
     world.verify()
     onlooker.join(20)

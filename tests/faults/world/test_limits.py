@@ -60,16 +60,17 @@ def test_a_first_process_that_is_the_victim_ends_the_container_as_out_of_memory(
 
 def test_endless_want_of_memory_is_paced_with_advice(world: World) -> None:
     """Claude itself does not fit. Until it is given up takes minutes: ``make faults`` waits for that."""
-    world.spawn("starved", image=CLIENT, resources={"cpus": 1.0, "memory": "64Mi"})
     world.spawn("neighbour")
     world.until_ready("neighbour")
+    world.commit("neighbour", "Add work")
+    world.remember()
+    world.spawn("starved", image=CLIENT, resources={"cpus": 1.0, "memory": "64Mi"})
     wanted = 6 if EVERYTHING else 3
     world.until(lambda: world.get("starved").status.failures.count >= wanted, f"{wanted} failures", timeout=500)
     told = world.until_reason("starved", "CrashLoop" if EVERYTHING else "BackingOff")
     assert "raise spec.resources.memory" in told.message
     assert world.get("starved").status.failures.reason == "OOMKilled"
     assert world.get("neighbour").status.restarts == 0
-    world.remember()
     world.verify(rest=EVERYTHING)
     world.patch("starved", resources={"memory": "1Gi"}, retry_generation=1)
     world.until_state("starved", "idle")
@@ -80,6 +81,8 @@ def test_a_fork_bomb_harms_nobody_and_can_be_deleted(world: World) -> None:
     world.spawn("bomber", resources={"cpus": 0.5, "memory": "1Gi", "pids": 64})
     world.spawn("bystander")
     world.until_ready("bomber", "bystander")
+    world.commit("bomber", "Add work")
+    world.commit("bystander", "Add work")
     world.remember()
     life = world.life("bystander")
     script = "bomb() { bomb | bomb & }; bomb; while :; do bomb; sleep 0.01; done"
@@ -97,5 +100,4 @@ def test_a_fork_bomb_harms_nobody_and_can_be_deleted(world: World) -> None:
     assert took < 30, "2 s on an idle machine"
     assert world.life("bystander") == life
     assert not [each for each in world.place.containers() if "bomber" in each["Name"]]
-    world.remember()
     world.verify()

@@ -75,7 +75,6 @@ def test_many_creates_at_once_are_all_carried_out(world: World, still: str) -> N
     assert heads == names
     assert len(git(world.repository, "worktree", "list").splitlines()) == COUNT + 1
     assert [world.get(name).status.attempt for name in names] == [1] * COUNT, "each was started once"
-    world.remember()
     world.verify(cpu=False)
     world.delete(*names)
     world.until_gone(*names, timeout=20 + 6 * COUNT)
@@ -100,11 +99,12 @@ def started_in(world: World, names: list[str], image: str) -> list[float]:
 def test_crashing_instances_do_not_hold_up_the_start_of_others(world: World, still: str) -> None:
     """One in ten; Claude refuses an option it does not know, at every start."""
     calm = started_in(world, [f"calm-{number}" for number in range(4)], still)
+    world.in_box("calm-0", "echo work >work.txt; git add work.txt; git commit -qm 'Add work'; echo half >draft.txt")
+    world.remember()
     world.spawn("crashing", image=CLIENT, args=["--no-such-option"])
     world.until(lambda: world.get("crashing").status.failures.count >= 2, "it has crashed twice")
     late = started_in(world, [f"late-{number}" for number in range(4)], still)
     assert late[-1] < calm[-1] * 1.5 + 1.5, f"{calm} before, {late} while one crashes"
     told = world.until_reason("crashing", "BackingOff", "CrashLoop")
     assert "no-such-option" in told.message
-    world.remember()
     world.verify(rest=False)

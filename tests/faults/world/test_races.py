@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from api.watching import parse_instance
 from faults.world.installation import EVERYTHING, World
 from faults.world.person import git
 
@@ -30,6 +31,7 @@ def test_changes_during_a_restart_end_in_one_container_with_the_last_of_them(wor
     world.spawn("restless")
     world.until_ready("restless")
     world.commit("restless", "Add work")
+    world.remember()
     world.patch("restless", restart_generation=1)
     world.patch("restless", resources={"memory": "512Mi"})
     world.patch("restless", model="claude-one")
@@ -41,7 +43,6 @@ def test_changes_during_a_restart_end_in_one_container_with_the_last_of_them(wor
         return status.restarted_generation == 2 and world.ready("restless").reason == "Ready"
 
     world.until(settled, "the last wish is carried out")
-    world.remember()
     world.verify()
     (container,) = world.place.containers()
     assert container["HostConfig"]["Memory"] == 512 << 20
@@ -55,7 +56,6 @@ def test_a_wish_to_stop_during_the_start_and_back_again(world: World) -> None:
     for mode in ("Suspended", "Running", "Stopped", "Running", "Suspended", "Running"):
         world.patch("wavering", operating_mode=mode)
     world.until_ready("wavering")
-    world.remember()
     world.verify()
     assert len(world.place.containers()) == 1
 
@@ -72,6 +72,8 @@ def test_one_idempotency_key_makes_one_instance(world: World) -> None:
         answers = list(pool.map(post, range(8)))
     assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
     assert len({answer.json()["metadata"]["uid"] for answer in answers}) == 1
+    for answer in answers:
+        world.acknowledge(parse_instance(answer.json()))
     world.until_ready("once")
     assert len([each for each in world.place.containers() if "once" in each["Name"]]) == 1
     other = httpx.post(
@@ -81,5 +83,4 @@ def test_one_idempotency_key_makes_one_instance(world: World) -> None:
         timeout=30,
     )
     assert other.status_code in {409, 422}, "the same key for something else"
-    world.remember()
     world.verify()
