@@ -36,6 +36,14 @@ KEPT_CONNECTIONS = 5
 POLL_SECONDS = 0.02
 """How often a waiter looks whether another process wrote."""
 
+SYNCHRONOUS = "FULL"
+"""A commit is on the disk before anybody sees it, on every connection, so that a power cut takes nothing back.
+
+What the API acknowledges needs that, and what the controller writes, too: nearly each of its writes raises the
+revision, which watchers are told and which must not be given to something else later, and some of them foretell an
+act, so that they have to be there when it is. With ``NORMAL``, which is for WAL, the newest commits could go.
+"""
+
 _BEGIN = "cco_begin"
 _REVISIONS = "SELECT revision, object_revision, compacted FROM installation"
 
@@ -356,7 +364,7 @@ def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> Non
     connection.isolation_level = None  # SQLAlchemy's own BEGIN below is the only one
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     cursor.execute("PRAGMA journal_size_limit = 16777216")
     cursor.close()
 
