@@ -103,6 +103,36 @@ def test_the_machine_is_out_of_reach(system: System, boxed: str) -> None:
     assert inspected["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"}
 
 
+TRACE = """
+import ctypes, errno, os, subprocess, sys
+libc = ctypes.CDLL(None, use_errno=True)
+PTRACE_ATTACH, PTRACE_DETACH = 16, 17
+child = subprocess.Popen(["sleep", "60"])
+for pid in (child.pid, int(sys.argv[1])):
+    done = libc.ptrace(PTRACE_ATTACH, pid, None, None)
+    print(errno.errorcode[ctypes.get_errno()] if done else "traced")
+    if not done:
+        os.waitpid(pid, 0)
+        libc.ptrace(PTRACE_DETACH, pid, None, None)
+child.kill()
+"""
+"""Tries to trace a child of its own, which shows that it can, and then the process that it is given."""
+
+
+@pytest.mark.parametrize(("victim", "attacker"), [("4711", "1000"), ("1000", "0")])
+def test_processes_of_another_user_cannot_be_traced(system: System, boxed: str, victim: str, attacker: str) -> None:
+    """Not even by root in the box: there is no capability for it."""
+    docker_exec = ["docker", "exec", "--user", victim]
+    sleeping = f"2{victim}"
+    subprocess.run([*docker_exec, "--detach", system.container(boxed), "sleep", sleeping], check=True, timeout=30)
+    find = f"pgrep -u {victim} -fx 'sleep {sleeping}'"
+    eventually(lambda: shell(system, boxed, find).returncode == 0, timeout=20, what="somebody sleeps there")
+    pid = shell(system, boxed, find).stdout.strip()
+    trace = ["docker", "exec", "--user", attacker, system.container(boxed), "python3", "-c", TRACE, pid]
+    done = subprocess.run(trace, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["traced", "EPERM"], done.stderr
+
+
 def test_another_instance_is_out_of_reach(system: System, repository: Path, boxed: str) -> None:
     system.cco("spawn", "neighbour", "--repository", repository.name, "--prompt", "STEP say hello")
     system.state_becomes("neighbour", "idle")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from support.deadline import eventually
 from support.host_system import KEY, System
+from support.terminal import Terminal
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -116,12 +119,43 @@ def test_no_tmux_of_a_container_can_be_reached_from_this_machine(system: System,
             assert str(system.directory).encode() not in arguments
 
 
+def print_in_a_window(system: System, name: str, what: bytes) -> None:
+    """Let a program in the box print this where whoever is attached looks at it."""
+    write = f"open('/tmp/hostile', 'wb').write(bytes.fromhex({what.hex()!r}))"
+    system.docker_exec(name, "python3", "-c", write)
+    session = f"=cc-orchestrator-{name}:"
+    system.docker_exec(name, "tmux", "new-window", "-t", session, "cat /tmp/hostile; exec sleep 300")
+
+
 def test_programs_of_an_instance_cannot_write_to_the_terminal_that_looks_on(system: System, guarded: str) -> None:
-    """Neither the clipboard (OSC 52) nor sequences that tmux does not know reach who is attached."""
-    options = system.docker_exec(
-        guarded, "sh", "-c", "tmux show-options -sv set-clipboard; tmux show-options -gwv allow-passthrough"
-    ).stdout.split()
-    assert options == ["external", "off"], "tmux's own defaults, which ignore what programs ask for"
+    """Neither the clipboard (OSC 52) nor what tmux does not know reaches who is attached, nor does it fall over."""
+    stolen = base64.b64encode(secrets.token_bytes(12))
+    clipboard = b"\x1b]52;c;" + stolen + b"\x07"
+    hostile = clipboard + b"\x1bPtmux;" + clipboard.replace(b"\x1b", b"\x1b\x1b") + b"\x1b\\"
+    cco = str(Path(sys.executable).parent / "cco")
+    with Terminal([cco, "attach", guarded], system.environment) as terminal:
+        eventually(lambda: b"ready" in terminal.seen, timeout=30, what="Claude's window is shown")
+        print_in_a_window(system, guarded, hostile + b"first\r\n")
+        eventually(lambda: b"first" in terminal.seen, timeout=30, what="what the program printed is shown")
+        assert stolen not in terminal.seen
+        assert b"\x1b]52" not in terminal.seen
+        system.docker_exec(guarded, "tmux", "set-option", "-s", "set-clipboard", "on")
+        print_in_a_window(system, guarded, clipboard + b"second\r\n")
+        eventually(lambda: stolen in terminal.seen, timeout=30, what="this terminal would have been told")
+        long = "head -c 10000000 /dev/zero | tr '\\0' A; printf '\\r\\nthird\\r\\n'; exec sleep 300"
+        system.docker_exec(guarded, "tmux", "new-window", "-t", f"=cc-orchestrator-{guarded}:", long)
+        eventually(lambda: b"third" in terminal.seen, timeout=60, what="ten million characters in a line are over")
+        assert terminal.is_alive
+
+
+def test_ten_million_characters_in_a_line_of_the_log_harm_nobody(system: System, guarded: str) -> None:
+    """Whatever runs in the box as its user can write to what the engine keeps of its first process's output."""
+    system.docker_exec(guarded, "sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' A >/proc/1/fd/1; echo >/proc/1/fd/1")
+    began = time.monotonic()
+    logs = system.cco("logs", guarded)
+    assert time.monotonic() - began < 30
+    assert len(logs) <= 11_000_000
+    assert system.condition(guarded)["status"] == "True"
 
 
 def test_the_container_runs_the_image_that_is_recorded(system: System, guarded: str) -> None:
@@ -179,14 +213,45 @@ def test_nobody_listens_where_an_engine_would(guarded: str) -> None:
     assert not listening & ENGINE_PORTS
 
 
-def test_only_the_controller_has_the_engines_socket(system: System, repository: Path, guarded: str) -> None:
+def test_only_the_controller_has_the_engines_socket(system: System, guarded: str) -> None:
     host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     assert Path(host.removeprefix("unix://")).stat().st_mode & 0o007 == 0, "nothing for others"
     mounts = json.loads(docker("inspect", "--format", "{{json .Mounts}}", system.container(guarded)))
     assert not [mount for mount in mounts if "docker.sock" in mount.get("Source", "")]
-    sources = {mount["Source"] for mount in mounts if mount["Type"] == "bind"}
-    allowed = (str(system.state_dir / "instances" / guarded), str(repository.parent))
-    assert all(source.startswith(allowed) for source in sources), sources
+
+
+def test_an_instance_is_given_its_own_folders_and_nothing_else(system: System, repository: Path, guarded: str) -> None:
+    """Its worktree with the file over ``.git``, its git directory, the objects to read, its socket and HOME."""
+    container = json.loads(docker("inspect", system.container(guarded)))[0]
+    own, worktree = system.state_dir / "instances" / guarded, Path(system.get(guarded)["status"]["workspace"]["path"])
+    assert worktree == repository.with_name(f"{repository.name}.worktrees") / guarded
+    binds = {
+        (mount["Source"], mount["Destination"], mount["RW"]) for mount in container["Mounts"] if mount["Type"] == "bind"
+    }
+    assert binds == {
+        (str(worktree), str(worktree), True),
+        (str(own / "gitfile"), str(worktree / ".git"), False),
+        (str(own / "git"), str(own / "git"), True),
+        (str(repository / ".git/objects"), str(repository / ".git/objects"), False),
+        (str(own / "run"), "/run/cco", False),
+    }
+    others = [(mount["Type"], mount["Destination"]) for mount in container["Mounts"] if mount["Type"] != "bind"]
+    assert others == [("volume", "/home/agent")]
+    host = container["HostConfig"]
+    assert [host[key] for key in ("Binds", "VolumesFrom", "Devices") if host[key]] == []
+    assert set(host["Tmpfs"]) == {"/tmp", "/run/secrets"}  # noqa: S108  # in the container
+    # What the kernel says is the same: nothing else of a disk of this machine is in its file system.
+    from_disk = system.docker_exec(guarded, "findmnt", "--real", "--noheadings", "--list", "--output", "TARGET").stdout
+    engines = {
+        "/",
+        "/etc/resolv.conf",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/sbin/docker-init",
+        "/usr/sbin/docker-init",
+        "/home/agent",
+    }
+    assert set(from_disk.split()) - engines == {target for _, target, _ in binds}
 
 
 def test_a_fork_bomb_harms_only_its_own_instance(system: System, repository: Path, guarded: str) -> None:
