@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,28 @@ class Installation(ControllerAndServer):
 
 
 @contextmanager
-def installation(model: Model, settings: Mapping[str, str] | None = None) -> Iterator[Installation]:
-    """Run an installation for the length of the block, in a folder that every user may enter."""
+def installation(
+    model: Model, settings: Mapping[str, str] | None = None, *, state_megabytes: int | None = None
+) -> Iterator[Installation]:
+    """Run an installation for the length of the block, in a folder that every user may enter.
+
+    Args:
+        settings: variables of the environment beside the usual ones.
+        state_megabytes: its state directory is a file system of its own, in memory, with no more room than this.
+    """
     folder = Path(tempfile.mkdtemp(prefix="cco-world-"))
     folder.chmod(0o755)
-    with Requests(folder) as requests, EventRecorder() as events:
+    with ExitStack() as mounted, Requests(folder) as requests, EventRecorder() as events:
         usual = {
             "DOCKER_HOST": requests.url,
             "CCO_RESYNC_SECONDS": f"{RESYNC_SECONDS:g}",
             "CCO_INSTANCE_IMAGE": LIGHT,
         }
         system, log = logged_system(folder, "ccow", model, {**usual, **(settings or {})})
+        if state_megabytes is not None:
+            system.state_dir.mkdir(mode=0o700)
+            run(["mount", "-t", "tmpfs", "-o", f"size={state_megabytes}m,mode=0700", "none", str(system.state_dir)])
+            mounted.callback(run, ["umount", "--lazy", str(system.state_dir)])
         stranger = f"stranger-{system.prefix}"
         run(["docker", "create", "--label", "cco-test=1", "--name", stranger, LIGHT])
         run(["docker", "volume", "create", "--label", "cco-test=1", stranger])
