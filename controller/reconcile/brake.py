@@ -59,15 +59,13 @@ class FleetBrake:
 
     def saw(self, instance: Instance, status: InstanceStatus) -> None:
         """Remember how an instance is."""
-        self.forget(instance.metadata.name)
-        if (
-            instance.metadata.deletion_requested_at is not None
-            or instance.spec.operating_mode is not OperatingMode.RUNNING
-        ):
-            return
+        leaves = instance.metadata.deletion_requested_at is not None
         ready = find_condition(status.conditions, "Ready")
         record = status.failures
         with self._guard:
+            self._drop(instance.metadata.name)
+            if leaves or instance.spec.operating_mode is not OperatingMode.RUNNING:
+                return
             if ready is not None and ready.status is ConditionStatus.TRUE:
                 self._well[instance.metadata.name] = ready.last_transition_at
             elif record.count >= COUNTED_FROM and record.last_at is not None:
@@ -78,8 +76,11 @@ class FleetBrake:
     def forget(self, name: str) -> None:
         """Drop what is known of an instance."""
         with self._guard:
-            self._failing.pop(name, None)
-            self._well.pop(name, None)
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        self._failing.pop(name, None)
+        self._well.pop(name, None)
 
     def holds(self, name: str, now: datetime) -> Brake | None:
         """Return the brake if it holds this instance now."""

@@ -24,12 +24,20 @@ from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
 from controller.runtime.protocol import Workload, WorkloadState
 from controller.workspace.types import Presence
 
-from .actions import Blocked, CollectCommits, DeliverInput, EnsureWorkspace, Plan, ResolveInput, UpdateLimits
+from .actions import (
+    Blocked,
+    CollectCommits,
+    DeliverInput,
+    EnsureWorkspace,
+    Plan,
+    ResolveInput,
+    SnapshotWork,
+    UpdateLimits,
+)
 from .deadlines import follow, is_late, late_message
 from .observed import Observed, Pace
 
 _BESIDE = (CollectCommits, DeliverInput, ResolveInput, UpdateLimits)
-"""Acts whose failure leaves Claude at work: it is told as the reason of a ``Ready`` that stays true."""
 
 _ALTHOUGH_UP = frozenset({"Draining", "StartQueued"})
 """What holds up a restart leaves a session that is up at work."""
@@ -192,11 +200,11 @@ def _suspended(instance: Instance, observed: Observed) -> Fact:
 def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[Fact, ...]) -> Fact:
     """The sum: what a person should know first."""
     workspace, workload, session, agent, suspended = parts
-    beside = mishap is not None and isinstance(mishap.action, _BESIDE)
-    if mishap is not None and not beside:
+    if mishap is not None and not is_beside(instance, mishap.action):
+        message = mishap.error.message + _way_out_of_saving(instance, mishap.action)
         if isinstance(mishap.error, Unavailable):
-            return Fact("Ready", UNKNOWN, mishap.error.reason, mishap.error.message)
-        return _held_back(instance, Blocked(mishap.error.reason, mishap.error.message))
+            return Fact("Ready", UNKNOWN, mishap.error.reason, message)
+        return _held_back(instance, Blocked(mishap.error.reason, message))
     if plan.blocked is not None and not (plan.blocked.reason in _ALTHOUGH_UP and workload.status is TRUE):
         return _held_back(instance, plan.blocked)
     if instance.metadata.deletion_requested_at is not None:
@@ -213,6 +221,24 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
         if part.status is not TRUE:
             return Fact("Ready", FALSE, reason, part.message)
     return _ready_although(plan, mishap, workspace)
+
+
+def is_beside(instance: Instance, action: object) -> bool:
+    """Tell whether the failure of an act leaves Claude at work.
+
+    Then the others of the pass are done all the same, and it is told as the reason of a ``Ready`` that stays true.
+    Nothing is like that for one that rests or is being deleted.
+    """
+    goes_on = instance.metadata.deletion_requested_at is None and instance.spec.operating_mode is OperatingMode.RUNNING
+    return goes_on and isinstance(action, _BESIDE)
+
+
+def _way_out_of_saving(instance: Instance, action: object) -> str:
+    """Return the last way out for a deletion that cannot save what is there."""
+    meta = instance.metadata
+    if meta.deletion_requested_at is None or meta.discard_work or not isinstance(action, CollectCommits | SnapshotWork):
+        return ""
+    return f"; nothing is deleted until then, or give it up: 'cco delete instance {meta.name} --discard-work'"
 
 
 def _held_back(instance: Instance, blocked: Blocked) -> Fact:

@@ -51,8 +51,8 @@ def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) ->
 def delete_without_repository(instance: Instance, observed: Observed, why: Blocked) -> Plan:
     """Return the next step of a deletion whose repository is out of sight.
 
-    Nothing can be saved into it, so nothing goes on, unless nothing was ever made or the owner gave the work up by
-    name. Even then worktree and private git directory stay where they are: ``cco gc`` tells of them.
+    Nothing can be saved into it, so nothing but a stop is done, unless nothing was ever made or the owner gave the
+    work up by name. Even then worktree and private git directory stay where they are: ``cco gc`` tells of them.
     """
     lost = _lost(observed)
     if lost is not None:
@@ -60,12 +60,14 @@ def delete_without_repository(instance: Instance, observed: Observed, why: Block
     never_made = instance.status.workspace is None and not observed.workloads
     if never_made:
         return Plan((RemoveHome("nothing was ever made"), Release("nothing of the instance is left")))
+    stop = (StopWorkload(_WHY),) if any(workload.state.alive for workload in observed.workloads) else ()
     if not instance.metadata.discard_work:
         name = instance.metadata.name
         way_out = f"or give its unsaved work up: 'cco delete instance {name} --discard-work'"
-        return Plan(blocked=Blocked(why.reason, f"{why.message}; its work cannot be saved until then, {way_out}"))
-    if any(workload.state.alive for workload in observed.workloads):
-        return Plan((StopWorkload(_WHY),))
+        blocked = Blocked(why.reason, f"{why.message}; its work cannot be saved until then, {way_out}")
+        return Plan(stop, blocked)
+    if stop:
+        return Plan(stop)
     gone = (RemoveWorkload(_WHY),) if observed.workloads else ()
     return Plan((*gone, RemoveHome(_WHY), Release("its repository is out of sight; its folders stay for 'cco gc'")))
 

@@ -122,6 +122,13 @@ def run_mark(workload: Workload) -> RunMark:
     return RunMark(workload_id=workload.id, started_at=workload.started_at)
 
 
+def withdraw_end(instance: Instance, alive: Workload | None) -> Instance:
+    """Forget that a run was about to be ended where one goes on: if it ends later, it did so by itself."""
+    if alive is None or instance.status.ending is None:
+        return instance
+    return instance.model_copy(update={"status": instance.status.model_copy(update={"ending": None})})
+
+
 def is_final(instance: Instance, last: LastExit) -> bool:
     """Tell whether the restart policy lets an ended session rest; what was ended on purpose goes on."""
     if last.asked:

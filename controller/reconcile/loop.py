@@ -34,9 +34,12 @@ class Result:
 
     Attributes:
         requeue_after: seconds until the next pass is wanted even if nothing happens; ``None`` = when something does.
+        did: what it did, comparable. A pass that did what the one before it did has changed nothing that matters, so
+            the next one waits like one after a failure: no act that succeeds is repeated as fast as it can be.
     """
 
     requeue_after: float | None = None
+    did: object = None
 
 
 class Reconciler(Protocol):
@@ -68,6 +71,7 @@ class Controller:
         self._sources = sources
         self._workers = workers
         self._stop = threading.Event()
+        self._did: dict[Request, object] = {}
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -126,9 +130,18 @@ class Controller:
             logger.exception("pass failed", extra={"cco_kind": self._name, "cco_name": request.name})
             self.queue.add_rate_limited(request)
         else:
-            self.queue.forget(request)
-            if result.requeue_after is not None:
-                self.queue.add_after(request, result.requeue_after)
+            self._go_on(request, result)
+
+    def _go_on(self, request: Request, result: Result) -> None:
+        before = self._did.pop(request, None)
+        if result.did:
+            self._did[request] = result.did
+            if result.did == before:
+                self.queue.add_rate_limited(request, result.requeue_after or 0.0)
+                return
+        self.queue.forget(request)
+        if result.requeue_after is not None:
+            self.queue.add_after(request, result.requeue_after)
 
     def _log(self, message: str, request: Request, error: CcoError) -> None:
         extra = {"cco_kind": self._name, "cco_name": request.name, "cco_reason": error.reason}

@@ -8,6 +8,7 @@ next pass starts from what is there and not from what was planned.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from controller.agents import Heard
 from controller.resources import Instance, OperatingMode, Parking, Repository, SessionState, find_condition
@@ -93,11 +94,21 @@ def _obstacle(instance: Instance, observed: Observed, workspace: WorkspaceState,
 
 
 def _without_repository(instance: Instance, observed: Observed) -> Plan:
-    """Nothing can be built, and nothing can be saved or removed either, so running workloads stay as they are."""
+    """Nothing can be built, and nothing can be saved or removed either; a stop destroys nothing."""
     why = _why_no_repository(instance, observed.repository)
     if instance.metadata.deletion_requested_at is not None:
         return delete_without_repository(instance, observed, why)
+    rests = instance.spec.operating_mode is not OperatingMode.RUNNING or instance.status.parked is not None
+    if rests and len(observed.workloads) == 1 and observed.workloads[0].state.alive:
+        return Plan((StopWorkload(_why_at_rest(instance)),), why)
     return Plan(blocked=why)
+
+
+def _why_at_rest(instance: Instance) -> str:
+    if instance.spec.operating_mode is not OperatingMode.RUNNING:
+        return f"spec.operating_mode is {instance.spec.operating_mode}"
+    parked = instance.status.parked
+    return f"it is parked: {parked.message}" if parked is not None else ""
 
 
 def _why_no_repository(instance: Instance, repository: Repository | None) -> Blocked:
@@ -120,7 +131,7 @@ def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> 
     if workload is None:
         return Plan(home)
     if workload.state.alive:
-        return Plan((StopWorkload(f"spec.operating_mode is {mode}"),))
+        return Plan((StopWorkload(_why_at_rest(instance)),))
     if mode is OperatingMode.SUSPENDED:
         return Plan(home)
     return Plan((RemoveWorkload("spec.operating_mode is Stopped"), *home))
@@ -129,7 +140,7 @@ def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> 
 def _parked(parked: Parking, instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
     """It was stopped for a reason that only a person takes away."""
     if workload is not None and workload.state.alive:
-        return Plan((StopWorkload(f"it is parked: {parked.message}"),))
+        return Plan((StopWorkload(_why_at_rest(instance)),))
     return Plan(_collect_changed(instance, observed), Blocked(parked.reason, parked.message))
 
 
@@ -162,7 +173,9 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
     workspace = observed.workspace
     steps = _ensure_workspace(workspace) if workspace is not None else ()
     if workload.spec_hash != wanted.spec_hash:
-        return Plan((*steps, *_replace(instance, workload), *home))
+        return Plan((*steps, *_replace(instance, workload, "the spec changed"), *home))
+    if workload.attempt < instance.status.attempt:
+        return Plan((*steps, *_replace(instance, workload, "the one that was made after it is gone"), *home))
     reason = "it was created but never started"
     if ended and last is not None:
         reason = "spec.operating_mode is Running again" if _just_resumed(instance) else last.message
@@ -181,9 +194,9 @@ def _ensure_workspace(workspace: WorkspaceState) -> tuple[Action, ...]:
     return (EnsureWorkspace(workspace.detail or "it does not exist yet"),)
 
 
-def _replace(instance: Instance, workload: Workload) -> tuple[Action, ...]:
+def _replace(instance: Instance, workload: Workload, why: str) -> tuple[Action, ...]:
     attempt = max(instance.status.attempt, workload.attempt) + 1
-    return (RemoveWorkload("the spec changed"), CreateWorkload(attempt, "the spec changed"))
+    return (RemoveWorkload(why), CreateWorkload(attempt, why))
 
 
 def _keep_running(
@@ -203,17 +216,33 @@ def _keep_running(
     if overdue is not None:
         return overdue
     drift = _drift(instance, wanted, workload, heard)
-    busy = heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS
-    if drift and not busy:
+    waits = _why_drift_waits(instance, observed, now)
+    if drift and waits is None:
         return _in_turn(observed, drift)
-    # None of these waits for another: what may fail for good comes last, so that it holds up nothing.
+    # None of these waits for another (``is_beside``).
     steps = [*_inputs(observed), *_collect_changed(instance, observed)]
     if workload.limits != wanted.limits:
         steps.append(UpdateLimits(wanted.limits, "spec.resources changed"))
-    if drift:
-        message = "the spec changed in a way that needs a restart; it is done when Claude's turn ends"
-        return Plan(tuple(steps), Blocked("Draining", message, waiting=True))
+    if drift and waits is not None:
+        message = f"the spec changed in a way that needs a restart; {waits.message}"
+        return Plan(tuple(steps), Blocked("Draining", message, waiting=True), waits.seconds)
     return Plan(tuple(steps), requeue_after=_next_look(workload, observed, pace, now))
+
+
+class _Wait(NamedTuple):
+    message: str
+    seconds: float | None
+
+
+def _why_drift_waits(instance: Instance, observed: Observed, now: datetime) -> _Wait | None:
+    """Return what a restart for a changed spec waits for: it ends a session that is well, and must bring one back."""
+    heard = observed.heard
+    if heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS:
+        return _Wait("it is done when Claude's turn ends", None)
+    held = held_back(instance, observed, now)
+    if held is None or held.blocked is None or held.blocked.reason == "StartQueued":
+        return None
+    return _Wait(f"it waits, because none could be started now: {held.blocked.message}", held.requeue_after)
 
 
 def _in_turn(observed: Observed, actions: tuple[Action, ...]) -> Plan:
@@ -241,7 +270,7 @@ def _evict(instance: Instance, observed: Observed) -> ParkWorkload | None:
 
 def _drift(instance: Instance, wanted: Wanted, workload: Workload, heard: Heard | None) -> tuple[Action, ...]:
     if workload.spec_hash != wanted.spec_hash:
-        return (StopWorkload("the spec changed"), *_replace(instance, workload))
+        return (StopWorkload("the spec changed"), *_replace(instance, workload, "the spec changed"))
     if heard is not None and heard.report.config_hash != wanted.config.config_hash:
         return (RestartWorkload("the spec changed"),)
     return ()
@@ -317,7 +346,16 @@ def takes_input(heard: Heard) -> bool:
     return session.state is SessionState.WAITING and session.waiting_for == INPUT_NEEDED
 
 
-def repository_ready(repository: Repository) -> bool:
-    """Tell whether workspaces can be made from a repository now."""
+_NO_BEGINNING = frozenset({"EmptyRepository", "BaseBranchNotFound"})
+"""What keeps a branch from being begun in a repository, and nothing else."""
+
+
+def repository_ready(repository: Repository, instance: Instance) -> bool:
+    """Tell whether the instance's workspace can be looked at, or made, in the repository."""
     ready = find_condition(repository.status.conditions, "Ready")
-    return ready is not None and ready.status is ConditionStatus.TRUE
+    if ready is None:
+        return False
+    begun = instance.status.workspace is not None
+    return ready.status is ConditionStatus.TRUE or (
+        begun and ready.status is ConditionStatus.FALSE and ready.reason in _NO_BEGINNING
+    )

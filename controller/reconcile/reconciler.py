@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from controller.agents import Agents, Heard
-from controller.errors import CcoError, NotFound, Retryable, Terminal
+from controller.errors import CcoError, Fenced, NotFound, Retryable, Terminal
 from controller.resources import (
     EventType,
     Instance,
@@ -37,10 +37,10 @@ from controller.workspace.types import Presence, Workspaces, WorkspaceState
 
 from .actions import Action, EnsureWorkspace, ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
 from .brake import FleetBrake
-from .conditions import Mishap, compute_conditions, running
+from .conditions import Mishap, compute_conditions, is_beside, running
 from .deadlines import time_left
 from .execute import EventSink, Executor, InputSink, Rows, with_workspace
-from .exits import account, run_mark
+from .exits import account, run_mark, withdraw_end
 from .loop import Request, Result
 from .observed import DiskVerdict, Observed, Pace, Wanted, work_out
 from .pacing import StartTurns
@@ -115,16 +115,20 @@ class InstanceReconciler:
         self._remember(instance)
         known_exit = instance.status.last_exit
         try:
+            self.links.open(instance.metadata.name, instance.metadata.uid)
             instance, observed, wanted = self.observe(instance)
         except CcoError as error:
             self.turns.leave(request.name)  # or whoever nobody can look at would keep everybody behind it from starting
             self._report(instance, instance.status, None, Plan(), Mishap(error, None))
             raise
         decision = plan(instance, observed, wanted, self.pace, now=self.clock())
+        if not any(isinstance(action, _ENDS) for action in decision.actions):
+            instance = withdraw_end(instance, running(observed))
         if decision.actions and instance.status.last_exit != known_exit:
             # People see the end when it is seen, not when something has been done about it.
             told = self._report(instance, instance.status, observed, decision, None)
             instance = instance.model_copy(update={"status": told})
+        acts = decision.actions
         status, mishap = self._act(instance, observed, decision, wanted)
         if mishap is None and any(isinstance(action, Release) for action in decision.actions):
             return Result()
@@ -135,7 +139,7 @@ class InstanceReconciler:
         if mishap is not None:
             raise mishap.error
         if decision.actions:
-            return Result(0.0)
+            return Result(0.0, did=acts)
         return Result(_sooner(decision.requeue_after, status.transition, self.clock()))
 
     def _remember(self, instance: Instance) -> None:
@@ -167,7 +171,6 @@ class InstanceReconciler:
             Unavailable: something could not be looked at, so nothing may be concluded.
         """
         uid = instance.metadata.uid
-        self.links.open(instance.metadata.name, uid)
         workloads = self.runtimes.of(instance).inspect(uid)
         only = workloads[0] if len(workloads) == 1 else None
         # Several claim to be it: which attempt counts is not taken from one that may be somebody else's.
@@ -179,7 +182,7 @@ class InstanceReconciler:
         instance = instance.model_copy(update={"status": account(instance, only, heard, self.clock())})
         repository = before.repository if before is not None else self._repository(instance.spec.repository)
         wanted, workspace = None, None
-        if repository is not None and repository_ready(repository):
+        if repository is not None and repository_ready(repository, instance):
             wanted = work_out(instance, repository, self.settings, attempt=attempt)
             leaving = instance.metadata.deletion_requested_at is not None and not instance.metadata.discard_work
             deep = leaving and before is None and not any(workload.state.alive for workload in workloads)
@@ -208,8 +211,8 @@ class InstanceReconciler:
     def _act(
         self, instance: Instance, observed: Observed, decision: Plan, wanted: Wanted | None
     ) -> tuple[InstanceStatus, Mishap | None]:
-        """Carry out the plan until it is done or something is in the way."""
-        status = instance.status
+        """Carry out the plan until it is done or something is in the way of all that follows."""
+        status, first = instance.status, None
         for action in decision.actions:
             try:
                 status = self._foretell(action, instance, status, observed, wanted)
@@ -218,8 +221,10 @@ class InstanceReconciler:
                 if not _is_known(instance, error):
                     meta, warning = instance.metadata, EventType.WARNING
                     self.events.record(Kind.INSTANCE, meta.name, meta.uid, warning, error.reason, error.message)
-                return status, Mishap(error, action)
-        return status, None
+                first = first or Mishap(error, action)
+                if isinstance(error, Fenced) or not is_beside(instance, action):
+                    break
+        return status, first
 
     def _foretell(
         self, action: Action, instance: Instance, status: InstanceStatus, observed: Observed, wanted: Wanted | None

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from controller.agents import Heard, Report
 from controller.reconcile.actions import Plan
-from controller.reconcile.observed import Observed, Pace, Wanted, work_out
+from controller.reconcile.observed import DiskVerdict, Observed, Pace, Wanted, work_out
 from controller.reconcile.plan import plan
 from controller.resources import (
     Condition,
@@ -158,6 +158,7 @@ class Look:
     inputs: tuple[Input, ...] = ()
     credentials: bool = True
     listening_for: float = 3600.0
+    disk: DiskVerdict = field(default_factory=DiskVerdict)
 
     def but(self, **changes: Any) -> Self:  # noqa: ANN401  # any field
         return replace(self, **changes)
@@ -172,6 +173,7 @@ class Look:
             inputs=self.inputs,
             credentials=self.credentials,
             listening_for=self.listening_for,
+            disk=self.disk,
         )
 
     @property

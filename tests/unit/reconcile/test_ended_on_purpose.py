@@ -54,6 +54,24 @@ def test_the_end_of_the_next_run_counts_again(world: World) -> None:
     assert world.get().status.failures.count == 1
 
 
+def test_an_end_that_was_meant_and_did_not_come_to_be_is_forgotten(world: World) -> None:
+    web = world.ready()
+    world.change(restart_policy="Never", operating_mode="Suspended")
+    world.engine.fail_next("stop", Retryable("RuntimeFailed", "the engine does not answer"))
+    world.one_pass()
+    assert world.get().status.ending is not None
+    world.change(operating_mode="Running")
+    world.settle()
+    assert runs(world)
+    assert world.get().status.ending is None
+    world.engine.crash(web.metadata.uid, 1)
+    world.settle()
+    last = world.get().status.last_exit
+    assert last is not None
+    assert (last.asked, last.reason) == (False, "ExitedWithError")
+    assert not runs(world)
+
+
 def test_an_end_that_cannot_be_noted_does_not_happen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.ready()
     world.change(restart_generation=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.errors import Fenced, Terminal
+from controller.reconcile.loop import Request
 from controller.resources import ConditionStatus, Instance
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.types import WorkspaceRef, WorkspaceState
@@ -67,6 +68,31 @@ def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:
     world.one_pass()
     assert "WorkDiscarded" not in world.event_reasons()
     assert world.git.worktrees
+
+
+def test_commits_that_cannot_be_brought_home_are_told_with_the_way_out(world: World) -> None:
+    world.ready()
+    for _ in range(20):
+        world.git.fail_next("collect", Terminal("CommitsDamaged", "an object is missing"))
+    delete(world, discard=False)
+    world.settle()
+    ready = world.condition("Ready")
+    assert (ready.status, ready.reason) == (ConditionStatus.FALSE, "CommitsDamaged")
+    assert "cco delete instance web --discard-work" in ready.message
+    delete(world, discard=True)
+    world.settle(until=world.gone)
+
+
+def test_what_is_given_up_out_of_its_repositorys_sight_is_stopped_first(world: World) -> None:
+    world.ready()
+    world.git.repositories.clear()
+    world.repository_reconciler().reconcile(Request("shop"))
+    delete(world, discard=True)
+    world.one_pass()
+    (container,) = world.engine.containers.values()
+    assert container.seen.state is WorkloadState.EXITED
+    world.settle(until=world.gone)
+    assert not world.engine.containers
 
 
 def test_what_cannot_even_be_read_can_be_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

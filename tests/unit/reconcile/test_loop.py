@@ -118,6 +118,26 @@ def test_a_short_delay_that_does_not_help_becomes_longer() -> None:
     assert passes < 20
 
 
+def test_an_act_that_is_repeated_without_end_is_repeated_ever_more_slowly() -> None:
+    controller, clock = without_threads(Scripted(lambda: Result(0.0, did=("save",))))
+    passes = 0
+    controller.queue.add(WEB)
+    for second in range(600):
+        clock.now = float(second)
+        while len(controller.queue):
+            passes += controller.process_next(timeout=0.0)
+    assert 2 < passes < 20
+
+
+def test_acts_that_differ_follow_one_another_at_once() -> None:
+    acts = [Result(0.0, did=(name,)) for name in ("save", "remove", "save", "remove")]
+    controller, _ = without_threads(Scripted(*(lambda act=act: act for act in acts), ends()))
+    controller.queue.add(WEB)
+    for _ in range(5):
+        assert controller.process_next(timeout=0.0)
+    assert not len(controller.queue)
+
+
 def test_an_empty_queue_is_no_pass() -> None:
     controller, _ = without_threads(Scripted(ends()))
     assert not controller.process_next(timeout=0.0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.errors import Unavailable
+from controller.errors import Terminal, Unavailable
 from controller.reconcile.loop import Request
 from controller.resources import DisplayState, display_state
 from controller.runtime.protocol import WorkloadState
@@ -38,6 +38,42 @@ def test_a_repository_that_moved_away_stops_nothing(world: World) -> None:
     assert states(world) == [WorkloadState.RUNNING]
     assert world.condition("Ready").reason == "RepositoryNotFound"
     assert world.condition("WorkspaceReady").status.value == "Unknown"
+
+
+def test_a_repository_in_which_nothing_can_be_begun_is_in_nobodys_way_who_has_begun(world: World) -> None:
+    """As after ``git checkout --orphan`` in the user's own checkout."""
+    web = world.ready()
+    state = world.git.repositories[REPOSITORY_PATH]
+    world.git.repositories[REPOSITORY_PATH] = replace(state, head=None)
+    world.repository_reconciler().reconcile(Request("shop"))
+    world.declare("late")
+    world.settle("web")
+    world.settle("late")
+    assert world.readiness("late")[1] == "EmptyRepository"
+    assert world.readiness("web") == ("True", "Ready")
+    world.git.worktrees[WORKTREE].commits.append("c1")
+    world.agents.of(web.metadata.uid).refs_version = "refs-9"
+    world.settle("web")
+    assert world.git.branches["web"] == ["c1"]
+    world.store.instances.request_deletion("web")
+    world.settle("web")
+    assert world.gone("web")
+
+
+def test_what_fails_beside_the_session_holds_up_nothing_else(world: World) -> None:
+    web = world.ready()
+    for _ in range(20):
+        world.git.fail_next("collect", Terminal("CommitsDamaged", "an object is missing"))
+    world.agents.of(web.metadata.uid).refs_version = "refs-9"
+    world.change(resources={"memory": "4Gi"})
+    world.settle()
+    (container,) = world.engine.of_uid(web.metadata.uid)
+    assert container.seen.limits.memory == 4 * 1024**3
+    assert world.readiness() == ("True", "CommitsDamaged")
+    world.change(operating_mode="Suspended")
+    world.settle()
+    assert states(world) == [WorkloadState.EXITED]
+    assert world.readiness() == ("False", "Suspended")
 
 
 def test_without_credentials_nothing_is_started_and_nothing_stopped(world: World) -> None:

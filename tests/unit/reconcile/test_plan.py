@@ -6,6 +6,7 @@ import pytest
 
 from controller.reconcile.actions import CollectCommits, ResolveInput
 from controller.reconcile.exits import MAX_FAILURES
+from controller.reconcile.observed import DiskVerdict
 from controller.workspace.types import Presence
 from support.looks import NOW, ago, healthy_status, heard, instance, prompt, workload, workspace
 from support.plan_table import BASE, YOUNG, Row, check, failed
@@ -49,6 +50,12 @@ RUNNING: dict[str, Row] = {
     "has another image and has not reported yet": Row(
         BASE.but(instance=instance(image="other:1"), workloads=(YOUNG,), heard=None),
         ["StopWorkload", "RemoveWorkload", "CreateWorkload"],
+    ),
+    "has another model, and nothing to log in with: the session that is up stays": Row(
+        BASE.but(instance=instance(model="opus"), credentials=False), [], "Draining", 10.0
+    ),
+    "has another image, and the disk is full: the session that is up stays": Row(
+        BASE.but(instance=instance(image="other:1"), disk=DiskVerdict(full="the disk is full")), [], "Draining", 10.0
     ),
     "has new commits": Row(BASE.but(heard=heard(refs_version="refs-2")), ["CollectCommits"], None, None),
     "has new commits while draining: they come home all the same": Row(

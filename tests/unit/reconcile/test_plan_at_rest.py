@@ -6,7 +6,7 @@ import pytest
 
 from controller.reconcile.actions import CreateWorkload, RemoveWorkspace
 from controller.reconcile.exits import MAX_FAILURES
-from controller.resources import ConditionStatus, LastExit, set_condition
+from controller.resources import ConditionStatus, LastExit, Parking, set_condition
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.types import Presence, Unsaved
@@ -19,6 +19,7 @@ DELETED = BASE.but(instance=instance(deleting=True))
 LAST = LastExit(
     workload_id="c0ffee", finished_at=ago(seconds=1), exit_code=1, reason="ExitedWithError", message="it ended"
 )
+PARKED = Parking(reason="DiskExceeded", message="it holds too much", since=STARTED, generation=1)
 SUSPENDED = set_condition((), "Suspended", ConditionStatus.TRUE, "Suspended", generation=1, now=STARTED)
 
 
@@ -89,6 +90,10 @@ NOT_RUNNING: dict[str, Row] = {
         ),
         ["StartWorkload"],
     ),
+    "ended, and a later container was removed by hand": Row(
+        BASE.but(instance=instance(status=healthy_status(attempt=2)), workloads=(exited(),), heard=None),
+        ["RemoveWorkload", "CreateWorkload"],
+    ),
     "ended because it was suspended, and is to run again": Row(
         ended(143, "Never", conditions=SUSPENDED), ["StartWorkload"]
     ),
@@ -121,6 +126,26 @@ RESTING: dict[str, Row] = {
     ),
     "Stopped, and gone before its commits came home": Row(
         resting("Stopped", workloads=(), heard=heard(refs_version="refs-2")), ["CollectCommits"]
+    ),
+    "Suspended, and runs out of its repository's sight: a stop destroys nothing": Row(
+        resting("Suspended", repository=None, workspace=None), ["StopWorkload"], "RepositoryNotFound"
+    ),
+    "Suspended, and has ended out of its repository's sight": Row(
+        resting("Suspended", repository=None, workspace=None, workloads=(exited(143),)), [], "RepositoryNotFound"
+    ),
+    "Stopped, and two containers run out of its repository's sight": Row(
+        resting("Stopped", repository=None, workspace=None, workloads=(workload(attempt=2), workload())),
+        [],
+        "RepositoryNotFound",
+    ),
+    "parked, and runs out of its repository's sight": Row(
+        BASE.but(instance=instance(status=healthy_status(parked=PARKED)), repository=None, workspace=None),
+        ["StopWorkload"],
+        "RepositoryNotFound",
+    ),
+    "Suspended, and runs in a repository in which nothing new can be begun": Row(
+        resting("Suspended", repository=repository(ConditionStatus.FALSE, "BaseBranchNotFound", "no 'main'")),
+        ["StopWorkload"],
     ),
     "Suspended, and never ran": Row(resting("Suspended", workloads=()), []),
     "Stopped, and is gone": Row(resting("Stopped", workloads=()), []),
@@ -220,8 +245,11 @@ DELETION: dict[str, Row] = {
         ),
         LAST_STEPS,
     ),
+    "without a repository stops, and waits while there may be work": Row(
+        DELETED.but(repository=None, workspace=None), ["StopWorkload"], "RepositoryNotFound", None
+    ),
     "without a repository waits while there may be work": Row(
-        DELETED.but(repository=None, workspace=None), [], "RepositoryNotFound", None
+        DELETED.but(repository=None, workspace=None, workloads=(exited(143),)), [], "RepositoryNotFound", None
     ),
     "without a repository waits for the worktree that was made": Row(
         DELETED.but(repository=None, workspace=None, workloads=()), [], "RepositoryNotFound", None
