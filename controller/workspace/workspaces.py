@@ -121,10 +121,15 @@ class GitWorkspaces:
         place = repository.locate(ref.repository)
         found = look(place, ref)
         names = RefNames(ref.instance, ref.uid, ref.attempt)
-        if found.registration is not None and not is_readable(found.registration):
+        examined = deep and found.presence in {Presence.READY, Presence.BROKEN}
+        readable = found.registration is None or is_readable(found.registration)
+        if not readable and not examined:
             return WorkspaceState(found.presence, found.detail)  # git fails in the whole repository until it is mended
         refs = read_instance_refs(place.git, names, ref.branch)
-        ours = found.presence in {Presence.READY, Presence.BROKEN}
+        # A deep look answers, whatever state the registration is in: who asks for one saves until all is saved.
+        unsaved = snapshot.examine(place, ref, found.record, refs).unsaved if examined else Unsaved.UNEXAMINED
+        if not readable:
+            return WorkspaceState(found.presence, found.detail, unsaved=unsaved)
         base = refs.base or (found.record.base_commit if found.record is not None else None)
         deleted = found.presence is Presence.READY and refs.head is None and refs.base is not None
         return WorkspaceState(
@@ -135,7 +140,7 @@ class GitWorkspaces:
             base_commit=base,
             ahead=count_between(place.git, base, refs.head) if base and refs.head else 0,
             diverged=not deleted and _diverged(place.git, ref, refs),
-            unsaved=snapshot.examine(place, ref, found.record, refs).unsaved if deep and ours else Unsaved.UNEXAMINED,
+            unsaved=unsaved,
             snapshot=refs.snapshot,
         )
 

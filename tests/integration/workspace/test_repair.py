@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Terminal
-from controller.workspace.types import Presence, WorkspaceRef
+from controller.workspace.types import Presence, Unsaved, WorkspaceRef
 from support.git_world import GitWorld
 
 
@@ -155,3 +155,21 @@ def test_commits_in_a_destroyed_git_directory_are_rescued_first(world: GitWorld)
     world.create(ref)
     assert world.head(ref) == commit == world.agent(ref, "rev-parse", "HEAD")
     assert world.agent(ref, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("part", ["gitdir", "HEAD", "commondir"])
+def test_half_written_registration_lets_a_deletion_save_and_end(world: GitWorld, part: str) -> None:
+    """Power failed in the middle of ``git worktree add``: until a look answers, a deletion saves again and again."""
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    world.agent_writes(ref, "new.txt", "kept")
+    (world.repository / ".git/worktrees/web" / part).write_text("")
+    assert world.workspaces.inspect(ref).unsaved is Unsaved.UNEXAMINED
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+    assert world.collect(ref).head == commit
+    snapshot = world.workspaces.snapshot(ref, message="x")
+    assert (presence(world, ref), world.unsaved(ref)) == (Presence.BROKEN, Unsaved.SNAPSHOTTED)
+    world.workspaces.remove(ref)
+    assert presence(world, ref) is Presence.ABSENT
+    assert snapshot is not None
+    assert "new.txt" in world.files_of(snapshot)
