@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 
 from controller.errors import Terminal
 
@@ -20,14 +21,22 @@ from .names import is_ref_name
 from .safe_files import TooLargeError, list_directory, open_directory, read_regular
 
 MAX_REFS = 20_000
+MAX_REF = 4096
+"""Bytes of one loose ref: git writes 41 or 65, or the name of another ref."""
+MAX_ENTRIES = 200_000
+"""Files and folders among refs and reflogs: ten for each ref there may be."""
+MAX_LOGGED = 250_000
+"""Different commits in all reflogs, which are never shortened: some 40 MiB of memory while they are compared."""
 MAX_DEPTH = 32
 MAX_TEXT = 64 << 20
-"""Bytes of ``packed-refs`` or of one reflog."""
+"""Bytes of ``packed-refs`` and all reflogs together; a line takes some 200, so this is a third of a million."""
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
-_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_PACKED = re.compile(r"([0-9a-f]{40}(?:[0-9a-f]{24})?) (\S.*)")
+_HASH = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_SHORTEST = 40
+_PACKED = re.compile(rb"([0-9a-f]{40}(?:[0-9a-f]{24})?) (\S.*)")
+_BRANCH = b"ref: refs/heads/"
 _WANTED = ("refs/heads/", "refs/tags/", "refs/notes/", "refs/stash")
 
 
@@ -64,72 +73,116 @@ def read_refs(private: str) -> AgentRefs | None:
     """
     try:
         with open_directory(private) as root:
-            return _read_refs(root)
+            return _Reader(private, root).run()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except TooLargeError as error:
-        raise Terminal(
-            "TooMuchWork",
-            f"{private} has a ref or log file of more than {MAX_TEXT >> 20} MiB: shorten it in the instance",
-        ) from error
 
 
-def _read_refs(root: int) -> AgentRefs:
-    found: dict[str, str] = {}
-    loose = dict(_files(root, "refs"))
-    # Loose first: git writes packed-refs before it removes the loose file.
-    for line in _text(read_regular("packed-refs", root, limit=MAX_TEXT)).split("\n"):
-        match = _PACKED.fullmatch(line)
-        if match is not None:
-            _note(found, match[2], match[1])
-    for name, content in loose.items():
-        _note(found, name, content.strip())
-    head = _text(read_regular("HEAD", root, limit=4096)).removesuffix("\n")
-    branch = head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
-    if branch is None and _HASH.fullmatch(head):
-        found["HEAD"] = head
-    logged: set[str] = set()
-    for folder in ("logs", "worktrees"):
-        for name, content in _files(root, folder):
-            if folder == "logs" or "/logs/" in name:
-                logged.update(_logged(content))
-    return AgentRefs(branch, found, frozenset(logged))
+class _Reader:
+    """One look. An agent may write any number of files of any size: what is kept of them is counted as it comes."""
 
+    def __init__(self, private: str, root: int) -> None:
+        self._private = private
+        self._root = root
+        self._entries = MAX_ENTRIES
+        self._text = MAX_TEXT
 
-def _note(found: dict[str, str], name: str, value: str) -> None:
-    if name.startswith(_WANTED) and is_ref_name(name) and _HASH.fullmatch(value):
-        found[name.removeprefix("refs/")] = value
-        if len(found) > MAX_REFS:
+    def run(self) -> AgentRefs:
+        loose = self._loose()
+        found: dict[str, str] = {}
+        # Loose ones were first: git writes packed-refs before it removes the loose file.
+        for line in self._lines("packed-refs", self._root, "packed-refs"):
+            match = _PACKED.fullmatch(line)
+            if match is not None and _is_wanted(name := os.fsdecode(match[2])):
+                self._note(found, name, match[1])
+        for name, value in loose.items():
+            self._note(found, name, value.encode())
+        head = self._read("HEAD", self._root, "HEAD", MAX_REF).removesuffix(b"\n")
+        branch = os.fsdecode(head.removeprefix(_BRANCH)) if head.startswith(_BRANCH) else None
+        if branch is None and _HASH.fullmatch(head):
+            found["HEAD"] = head.decode()
+        return AgentRefs(branch, {name.removeprefix("refs/"): value for name, value in found.items()}, self._logged())
+
+    def _loose(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path, folder, name in self._files(self._root, "refs"):
+            if _is_wanted(path):
+                self._note(found, path, self._read(name, folder, path, MAX_REF).strip())
+        return found
+
+    def _note(self, found: dict[str, str], name: str, value: bytes) -> None:
+        if _HASH.fullmatch(value):
+            found[name] = value.decode()
+            if len(found) > MAX_REFS:
+                raise self._too_many()
+
+    def _logged(self) -> frozenset[str]:
+        found: set[str] = set()
+        for top in ("logs", "worktrees"):
+            for path, folder, name in self._files(self._root, top):
+                if top == "logs" or "/logs/" in path:
+                    for line in self._lines(name, folder, path):
+                        found.update(_values(line))
+                        if len(found) > MAX_LOGGED:
+                            raise Terminal(
+                                "TooMuchWork",
+                                f"the reflogs in {self._private} name more than {MAX_LOGGED} commits: shorten them in "
+                                "the instance ('git reflog expire')",
+                            )
+        return frozenset(found)
+
+    def _files(self, parent: int, name: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, int, str]]:
+        """Yield path, open folder and name of all files below a folder; links and absent folders are as nothing."""
+        if depth > MAX_DEPTH:
+            return
+        try:
+            with open_directory(name, dir_fd=parent) as folder:
+                path = f"{prefix}{name}"
+                entries = list_directory(folder, limit=self._entries)
+                self._entries -= len(entries)
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from self._files(folder, entry.name, f"{path}/", depth + 1)
+                    elif not entry.name.endswith(".lock"):
+                        yield f"{path}/{entry.name}", folder, entry.name
+        except TooLargeError as error:
+            raise self._too_many() from error
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise  # refs that cannot be read are not gone, or what they name would pass for brought home
+
+    def _read(self, name: str, folder: int, path: str, limit: int) -> bytes:
+        """Return the content of a regular file; nothing where anything else is."""
+        try:
+            content = read_regular(name, folder, limit=min(limit, self._text)) or b""
+        except TooLargeError as error:
+            most = f"{MAX_TEXT >> 20} MiB of refs and logs" if limit >= self._text else f"the {limit} bytes of a ref"
             raise Terminal(
-                "TooManyRefs", f"the instance has more than {MAX_REFS} branches and tags: delete some of them in it"
-            )
+                "TooMuchWork",
+                f"{os.path.join(self._private, path)!r} makes more than {most}: shorten or remove it in the instance",
+            ) from error
+        self._text -= len(content)
+        return content
+
+    def _lines(self, name: str, folder: int, path: str) -> Iterator[bytes]:
+        """Yield the lines of a file that are long enough to matter, one at a time: it may be nothing but line ends."""
+        for line in BytesIO(self._read(name, folder, path, MAX_TEXT)):
+            if len(line) > _SHORTEST:
+                yield line.removesuffix(b"\n")
+
+    def _too_many(self) -> Terminal:
+        return Terminal(
+            "TooManyRefs",
+            f"{self._private} has more than {MAX_REFS} branches and tags, or {MAX_ENTRIES} files among them and their "
+            "logs: delete some of them in the instance",
+        )
 
 
-def _logged(content: str) -> Iterator[str]:
-    for line in content.split("\n"):
-        for value in line.split(" ", 2)[:2]:
-            if _HASH.fullmatch(value) and value.strip("0"):
-                yield value
+def _is_wanted(name: str) -> bool:
+    return name.startswith(_WANTED) and is_ref_name(name)
 
 
-def _text(content: bytes | None) -> str:
-    return os.fsdecode(content or b"")
-
-
-def _files(parent: int, name: str, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield path and text of all regular files below a folder; links and absent folders are as nothing."""
-    if depth > MAX_DEPTH:
-        return
-    try:
-        with open_directory(name, dir_fd=parent) as folder:
-            path = f"{prefix}{name}"
-            for entry in list_directory(folder):
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(folder, entry.name, f"{path}/", depth + 1)
-                elif not entry.name.endswith(".lock"):
-                    content = read_regular(entry.name, folder, limit=MAX_TEXT)
-                    if content is not None:
-                        yield f"{path}/{entry.name}", os.fsdecode(content)
-    except OSError as error:
-        if error.errno not in _NOT_THERE:
-            raise  # refs that cannot be read are not gone, or what they name would pass for brought home
+def _values(line: bytes) -> Iterator[str]:
+    for value in line.split(b" ", 2)[:2]:
+        if _HASH.fullmatch(value) and value.strip(b"0"):
+            yield value.decode()

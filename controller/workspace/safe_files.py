@@ -13,6 +13,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from controller.errors import Retryable
 
@@ -22,8 +23,11 @@ _CHUNK = 1 << 20
 _TREE_SECONDS = 600.0
 
 
-class TooLargeError(Exception):
-    """A file is larger than the caller is willing to read."""
+class TooLargeError(OSError):
+    """A file is larger, or a folder holds more, than the caller is willing to read; ``filename`` says which."""
+
+    def __init__(self, name: str | None, most: str) -> None:
+        super().__init__(errno.EFBIG, f"larger than {most}, which is more than it can have to be", name)
 
 
 @contextmanager
@@ -60,37 +64,46 @@ def read_regular(name: str, dir_fd: int, *, limit: int) -> bytes | None:
     if fd is None:
         return None
     try:
-        return read_open(fd, limit=limit)
+        parts: list[bytes] = []
+        size = 0
+        while block := os.read(fd, _CHUNK):
+            size += len(block)
+            if size > limit:
+                raise TooLargeError(name, f"{limit} bytes")
+            parts.append(block)
+        return b"".join(parts)
     finally:
         os.close(fd)
 
 
-def read_open(fd: int, *, limit: int) -> bytes:
-    """Return what can be read from ``fd``; raises :class:`TooLargeError` beyond ``limit`` bytes."""
-    parts: list[bytes] = []
-    size = 0
-    while block := os.read(fd, _CHUNK):
-        size += len(block)
-        if size > limit:
-            raise TooLargeError
-        parts.append(block)
-    return b"".join(parts)
-
-
 def read_text(path: str, *, limit: int = 1 << 20) -> str | None:
-    """Return a small file without its last newline, or ``None`` when it is absent or no regular file."""
+    """Return a small file without its last newline, or ``None`` when it is absent or no regular file.
+
+    Raises:
+        TooLargeError: it has more than ``limit`` bytes.
+    """
     try:
         with open_directory(os.path.dirname(path) or "/") as folder:
             content = read_regular(os.path.basename(path), folder, limit=limit)
     except FileNotFoundError:
         return None
+    except TooLargeError as error:
+        error.filename = path
+        raise
     return None if content is None else os.fsdecode(content).removesuffix("\n")
 
 
-def list_directory(dir_fd: int) -> list[os.DirEntry[str]]:
-    """Return the entries of an open folder."""
+def list_directory(dir_fd: int, *, limit: int | None = None) -> list[os.DirEntry[str]]:
+    """Return the entries of an open folder.
+
+    Raises:
+        TooLargeError: it has more than ``limit`` of them.
+    """
     with os.scandir(dir_fd) as entries:
-        return list(entries)
+        found = list(entries if limit is None else islice(entries, limit + 1))
+    if limit is not None and len(found) > limit:
+        raise TooLargeError(None, f"{limit} entries")
+    return found
 
 
 def missing_above(path: str) -> tuple[str, ...]:

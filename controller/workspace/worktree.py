@@ -18,7 +18,7 @@ from .git import LONG, GitFailed
 from .names import lock_reason
 from .record import Record
 from .repository import Repository, filters_off
-from .safe_files import chown_tree, make_directories, read_text, remove_tree, write_file
+from .safe_files import TooLargeError, chown_tree, make_directories, read_text, remove_tree, write_file
 from .types import WorkspaceRef
 
 
@@ -120,7 +120,10 @@ def points_to(worktree: str, admin: str) -> bool | None:
     dot_git = os.path.join(worktree, ".git")
     if not os.path.lexists(dot_git) or (os.path.isfile(dot_git) and not _is_written(dot_git)):
         return None
-    line = read_text(dot_git) or ""
+    try:
+        line = read_text(dot_git) or ""
+    except TooLargeError:  # nor would git read it
+        return False
     target = line.removeprefix("gitdir: ")
     return line.startswith("gitdir: ") and same_place(os.path.join(worktree, target), admin)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from controller.errors import Terminal
+from controller.errors import Terminal, Unavailable
 from controller.workspace import agent_refs, quarantine
-from controller.workspace.types import Collected, Unsaved
+from controller.workspace.types import Collected, Presence, Unsaved
 from support.git_world import OWNERS, GitWorld, git_world
 
 
@@ -191,6 +193,62 @@ def test_huge_ref_files_and_too_many_refs_are_refused(world: GitWorld, monkeypat
         world.collect(ref)
 
 
+def _peak_of_a_look(private: str) -> int:
+    """Return the most memory that reading the refs has taken, whether or not it was refused."""
+    tracemalloc.start()
+    try:
+        with suppress(Terminal):
+            agent_refs.read_refs(private)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_huge_loose_refs_take_no_memory_and_are_told_by_name(world: GitWorld) -> None:
+    """They cost the agent nothing: a file that was only stretched has no bytes on the disk."""
+    ref = world.made()
+    for number in range(4):
+        with (Path(ref.private) / f"refs/heads/huge{number}").open("wb") as stream:
+            stream.truncate(30 << 20)
+    assert _peak_of_a_look(ref.private) < 8 << 20
+    with pytest.raises(Terminal, match="refs/heads/huge") as caught:
+        world.collect(ref)
+    assert caught.value.reason == "TooMuchWork"
+
+
+def test_large_file_among_the_refs_that_is_none_is_passed_over(world: GitWorld) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    (Path(ref.private) / "refs/heads/.DS_Store").write_bytes(bytes(1 << 20))
+    assert world.collect(ref).head == commit
+
+
+@pytest.mark.parametrize("place", ["packed-refs", "logs/HEAD"])
+def test_file_of_line_ends_takes_little_more_memory_than_it_has_bytes(world: GitWorld, place: str) -> None:
+    ref = world.made()
+    (Path(ref.private) / place).write_bytes(b"\n" * (8 << 20))
+    assert _peak_of_a_look(ref.private) < 24 << 20
+
+
+def test_logs_are_counted_together(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    world.agent_commits(ref)
+    monkeypatch.setattr(agent_refs, "MAX_LOGGED", 3)
+    for number in range(5):
+        line = f"{'0' * 40} {number}{'a' * 39} x\n"
+        (Path(ref.private) / f"logs/refs/heads/b{number}").write_text(line)
+    with pytest.raises(Terminal, match="git reflog expire"):
+        world.collect(ref)
+    monkeypatch.undo()
+    monkeypatch.setattr(agent_refs, "MAX_TEXT", 400)
+    with pytest.raises(Terminal, match=r"logs/.*of refs and logs"):
+        world.collect(ref)
+    monkeypatch.undo()
+    monkeypatch.setattr(agent_refs, "MAX_ENTRIES", 5)
+    with pytest.raises(Terminal, match="files among them"):
+        world.collect(ref)
+
+
 def test_pipes_and_deep_folders_do_not_hang_or_break_a_look(world: GitWorld) -> None:
     ref = world.made()
     private = Path(ref.private)
@@ -260,3 +318,19 @@ def test_pack_of_lies_is_not_taken() -> None:
         commit = world.agent_commits(ref)
         (Path(ref.private) / f"objects/pack/pack-{'0' * 40}.pack").write_bytes(b"PACK\0\0\0\2\0\0\0\1garbage")
         assert world.collect(ref).head == commit
+
+
+def test_git_file_of_the_worktree_that_is_huge_is_not_ours(world: GitWorld) -> None:
+    """Where an agent is a process of the host it can write it; git reads none of more than 1 MiB either."""
+    ref = world.made()
+    (Path(ref.worktree) / ".git").write_bytes(b"x" * (2 << 20))
+    state = world.workspaces.inspect(ref)
+    assert (state.presence, ".git does not point to" in state.detail) == (Presence.FOREIGN, True)
+
+
+def test_huge_file_of_the_repository_is_told_by_name(world: GitWorld) -> None:
+    ref = world.made()
+    (world.repository / ".git/worktrees/web/locked").write_bytes(b"x" * (2 << 20))
+    with pytest.raises(Unavailable, match=r"worktrees/web/locked.*1048576 bytes") as caught:
+        world.workspaces.inspect(ref)
+    assert caught.value.reason == "LookFailed"

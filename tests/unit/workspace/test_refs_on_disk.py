@@ -81,6 +81,16 @@ def test_damaged_ref_is_left_to_git(world: GitWorld, content: str) -> None:
         read_plain(str(world.repository / ".git"), EXACT, BELOW)
 
 
+def test_ref_that_is_too_long_is_left_to_git(world: GitWorld) -> None:
+    (world.repository / ".git/refs/heads/feature").write_text(world.user("rev-parse", "main") + "\n" * 5000)
+
+    with pytest.raises(NotPlain):
+        read_plain(str(world.repository / ".git"), EXACT, BELOW)
+
+    assert read(_git(world), EXACT, BELOW) == _said_by_git(world)
+    assert "refs/heads/feature" in _said_by_git(world)
+
+
 def test_ref_that_is_a_link_is_left_to_git(world: GitWorld) -> None:
     """Very old repositories have them."""
     (world.repository / ".git/refs/heads/feature").symlink_to("main")
