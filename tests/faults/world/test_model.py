@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from controller.resources import ConditionStatus
-from faults.world.installation import EVERYTHING, World
+from faults.world.installation import CLIENT, EVERYTHING, World
 from support.model_container import away
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
@@ -45,6 +45,38 @@ def test_a_refusal_ends_the_turn_and_nothing_else(world: World, status: int, tol
     answers(world, name, "recovered")
     assert world.life(name) == life
     assert world.get(name).status.restarts == 0
+
+
+@pytest.mark.parametrize(("status", "told"), [(401, "authentication_failed"), (429, "rate_limit")])
+def test_a_first_prompt_that_is_refused_is_told_and_begins_no_loop_of_restarts(
+    world: World, status: int, told: str
+) -> None:
+    name = f"born-{status}"
+    world.spawn(name, image=CLIENT, prompt=f"STEP fail {status}", env=IMPATIENT)
+
+    def refused() -> bool:
+        session = world.get(name).status.session
+        return session is not None and str(session.state) == "idle" and session.detail is not None
+
+    world.until(refused, "the turn of the first prompt failed")
+    session = world.get(name).status.session
+    assert session is not None
+    assert session.detail is not None
+    assert session.detail.startswith(f"the last turn failed: {told}"), session.detail
+    assert str(status) in session.detail
+    assert session.detail in world.system.cco("describe", "instance", name)
+    life, asked = world.life(name), len(world.system.model.requests())
+    world.remember()
+    world.verify()
+    assert len(world.system.model.requests()) == asked, "it is left at that until somebody has an answer"
+    assert [each for each in world.place.happened("start") if each[1] == world.get(name).metadata.uid] == [
+        ("start", world.get(name).metadata.uid)
+    ]
+    world.send(name, "STEP say recovered")
+    answers(world, name, "recovered")
+    assert world.life(name) == life
+    assert world.get(name).status.restarts == 0
+    world.verify(rest=False)
 
 
 def test_an_overload_that_passes_is_waited_out_by_the_client(world: World) -> None:
