@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,10 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
 
 def test_a_worktree_that_is_deleted_comes_back_after_the_container_was_stopped(world: World) -> None:
-    """A running container keeps a dead folder, so the order matters: stop, add again, start."""
+    """A running container keeps a dead folder, so the order matters: stop, add again, start.
+
+    The kernel stamps files with the time of its last tick, up to 10 ms ago; git takes longer to start than that.
+    """
     world.spawn("deleted")
     world.until_ready("deleted")
     commit = world.commit("deleted", "Add work")
@@ -32,6 +36,9 @@ def test_a_worktree_that_is_deleted_comes_back_after_the_container_was_stopped(w
     world.until_ready("deleted")
     actions = [action for action, _ in world.place.happened("start", "die")][-2:]
     assert actions == ["die", "start"]
+    stopped = datetime.fromisoformat(world.inspect(container)["State"]["FinishedAt"]).timestamp()
+    made = min((worktree / name).stat().st_mtime for name in (".git", "README.md", "work.txt"))
+    assert stopped < made, f"the worktree was there {stopped - made:.3f} s before the container had ended"
     assert world.life("deleted")[0] == container
     assert world.life("deleted")[2] != started
     assert world.head("deleted") == commit
