@@ -1,4 +1,4 @@
-"""Many at once: creates in one repository, and a fleet of which some always crash (scenarios 16 and 27).
+"""Many at once: creates in one repository, adoptions, and a fleet of which some always crash (scenarios 2, 16, 27).
 
 The instances are the least there is (``still_agent.py``): twenty real clients do not fit on a machine with two cores.
 ``make faults`` makes a hundred.
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -83,6 +84,40 @@ def test_many_creates_at_once_are_all_carried_out(world: World, still: str) -> N
             partial(has_at_most, pid, threads + GROWTH, files + GROWTH),
             "threads and open files are as before the crowd",
         )
+
+
+def lives_of(world: World) -> dict[str, tuple[str, int, str]]:
+    """Return of every container of the installation what a restart or a replacement would change."""
+    return {
+        each["Name"]: (each["Id"], each["State"]["Pid"], each["State"]["StartedAt"])
+        for each in world.place.containers()
+    }
+
+
+def heard_since(world: World, moment: datetime) -> bool:
+    """Tell whether the controller has heard every agent of the repository since then."""
+    with world.place.client() as client:
+        found = client.list_instances(repository=world.repository.name)
+    silent = [each.metadata.name for each in found if each.status.usage is None or each.status.usage.at <= moment]
+    assert not silent, f"{len(silent)} of {len(found)} were not heard: {silent[:3]}"
+    return True
+
+
+def test_the_next_controller_finds_all_of_them_and_restarts_none(world: World, still: str) -> None:
+    names = [f"kept-{number:03}" for number in range(COUNT)]
+    world.spawn(*names, image=still, resources={"cpus": 0.5, "memory": "64Mi", "pids": 32})
+    world.until_ready(*names, timeout=20 + 6 * COUNT)
+    lives, happened = lives_of(world), world.place.happened("start", "die", "create", "destroy")
+    assert len(lives) == COUNT
+    world.remember()
+    world.place.kill("controller")
+    killed = datetime.now(UTC)
+    world.place.start("controller")
+    world.until(partial(heard_since, world, killed), "every agent is heard again")
+    world.until_ready(*names)
+    world.verify(cpu=False)
+    assert lives_of(world) == lives
+    assert world.place.happened("start", "die", "create", "destroy") == happened
 
 
 def started_in(world: World, names: list[str], image: str) -> list[float]:
