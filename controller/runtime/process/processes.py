@@ -22,8 +22,7 @@ _STOPPED = ("T", "t")
 _DEAD = ("Z", "X", "x")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_SWEEP_SECONDS = 5.0
-_SWEEP_STEP = 0.02
+_LOOK_SECONDS = 0.02
 
 
 @cache
@@ -167,7 +166,7 @@ def identified(pids: Collection[int]) -> set[Identity]:
     return {who for pid in pids if (who := Identity.of(pid)) is not None}
 
 
-def pause_between_looks(seconds: float = _SWEEP_STEP) -> None:
+def pause_between_looks(seconds: float = _LOOK_SECONDS) -> None:
     """Wait a moment between two looks at something that tells nothing by itself."""
     time.sleep(seconds)
 

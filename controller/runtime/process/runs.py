@@ -30,6 +30,8 @@ from .shim import sweep
 _START_SHIM = Path(__file__).with_name("start_shim.py")
 _START_SECONDS = 20.0
 _SHIM_SECONDS = 10.0
+_LAST_WORD_SECONDS = 2.0
+"""Once nothing else is left of a run, its shim writes its end and is gone in milliseconds."""
 _CONTINUED_SECONDS = 2.0
 _KILLED = 137
 _SHIM_DIED = "its shim ended without a word: it was killed, or this machine was started again"
@@ -126,16 +128,21 @@ class Runs:
     def clear(self, record: Record, run: Run) -> None:
         """End what a shim left behind, if it did: its own end is written only when nothing is left.
 
+        A shim that has not come to that yet is left to it for as long as there is anything: it alone knows of what is
+        neither marked nor in a cgroup.
+
         Raises:
             Unavailable: ``ProcessesLeft``.
         """
         if self._records.exit(record.name, run) is not None and run.shim.wait(_SHIM_SECONDS):
             return
-        run.shim.send(signal.SIGKILL)
         cgroup = Cgroup(run.cgroups)
-        if not sweep(record.id, cgroup, None):
+        if not sweep(record.id, cgroup, run.shim):
             message = f"processes of {record.name} do not end, not even by SIGKILL: it is tried again"
             raise Unavailable("ProcessesLeft", message)
+        if not run.shim.wait(_LAST_WORD_SECONDS):
+            run.shim.send(signal.SIGKILL)
+            run.shim.wait(_LAST_WORD_SECONDS)
         cgroup.remove()
         self._environment.remove_scratch(run.scratch)
 

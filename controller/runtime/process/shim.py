@@ -13,12 +13,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import selectors
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import cgroups, processes
@@ -29,6 +31,8 @@ from .records import Exit, Records, Run, now
 
 GRACE_SECONDS = 8.0
 SWEEP_SECONDS = 5.0
+LOOK_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 1.0
 
 
 class Refused(Exception):
@@ -200,40 +204,59 @@ class Shim:
         return None if self._kill_at is None else max(self._kill_at - time.monotonic(), 0.0)
 
     def _sweep(self) -> None:
-        """Kill what the agent left: its children, what is in the cgroup, and what carries the mark."""
-        sweep(self._order.id, self._cgroup, os.getpid(), reap=self._reap)
+        """Kill what the agent left: its children, what is in the cgroup, and what carries the mark.
+
+        However long it takes: an end that is written down means that nobody writes to the worktree any more.
+        """
+        sweep(self._order.id, self._cgroup, Identity.of(os.getpid()), reap=self._reap, seconds=math.inf)
 
     def _clean(self) -> None:
         self._cgroup.remove()
         shutil.rmtree(self._order.scratch, ignore_errors=True)
 
 
-def sweep(id_: str, cgroup: cgroups.Cgroup, shim: int | None, reap: object = None) -> bool:
+def sweep(
+    id_: str,
+    cgroup: cgroups.Cgroup,
+    shim: Identity | None,
+    *,
+    reap: Callable[[], None] = lambda: None,
+    seconds: float = SWEEP_SECONDS,
+) -> bool:
     """Kill every process of a workload; returns whether none is left.
 
     Args:
         id_: of the workload's record.
         cgroup: where its processes are, if it has one.
-        shim: whose descendants belong to it; the shim itself does not.
+        shim: whose descendants belong to it as long as it lives; the shim itself does not.
         reap: called between two looks.
+        seconds: how long to go on.
     """
-    deadline = time.monotonic() + SWEEP_SECONDS
-    me = os.getpid()
+    deadline = time.monotonic() + seconds
+    pause, before = LOOK_SECONDS, frozenset[Identity]()
     while True:
         cgroup.kill()
-        left = processes.identified(cgroup.pids()) | processes.marked(mark_of(id_))
-        if shim is not None:
-            left |= processes.descendants(shim)
-        left = {who for who in left if who.pid != me and who.is_alive()}
+        left = _find(id_, cgroup, shim)
         for who in left:
             who.send(signal.SIGKILL)
-        if callable(reap):
-            reap()
+        reap()
         if not left:
             return True
         if time.monotonic() > deadline:
             return False
-        processes.pause_between_looks()
+        # Who multiplies has to be met quickly; who does not die (its disk does not answer, say) may take a day.
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS) if left == before else LOOK_SECONDS
+        before = left
+        processes.pause_between_looks(pause)
+
+
+def _find(id_: str, cgroup: cgroups.Cgroup, shim: Identity | None) -> frozenset[Identity]:
+    found = processes.identified(cgroup.pids()) | processes.marked(mark_of(id_))
+    if shim is not None:
+        below = processes.descendants(shim.pid)
+        if shim.is_alive():  # asked afterwards: so the pid was not another's at the look
+            found |= below
+    return frozenset(who for who in found - {shim} if who.pid != os.getpid() and who.is_alive())
 
 
 def _exit_code(status: int) -> int:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from contracts.runtime_world import eventually, launch, look, watching
-from controller.errors import Terminal
+from controller.errors import Terminal, Unavailable
+from controller.runtime.process import runs, shim
 from controller.runtime.process.cgroups import find_hierarchies
 from controller.runtime.process.launch import mark_of
 from controller.runtime.process.processes import Identity, marked
@@ -35,6 +37,18 @@ if os.fork() == 0:
 os.wait()
 print("started", flush=True)
 time.sleep(300)
+"""
+
+
+# A shim on a machine where no SIGKILL has any effect before a file is there, as where a disk does not answer.
+_SLOW_SHIM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, REPOSITORY)
+from controller.runtime.process import processes, shim
+send = processes.Identity.send
+processes.Identity.send = lambda who, number: Path(LET_GO).exists() and send(who, number)
+sys.exit(shim.main())
 """
 
 
@@ -88,6 +102,70 @@ def test_a_stray_does_not_outlive_its_workload(tmp_path: Path) -> None:
         assert not stray.is_alive()
         assert not marked(mark_of(world.record(spec.uid).id))
     finally:
+        world.clean()
+
+
+@pytest.fixture
+def let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file before which a shim's signals do nothing."""
+    note, program = tmp_path / "let go", tmp_path / "slow_shim.py"
+    repository = str(Path(__file__).parents[3])
+    program.write_text(_SLOW_SHIM.replace("REPOSITORY", repr(repository)).replace("LET_GO", repr(str(note))))
+    monkeypatch.setattr(runs, "_START_SHIM", program)
+    return note
+
+
+def test_it_says_that_all_ended_only_when_it_did(tmp_path: Path, let_go: Path) -> None:
+    world, note = stray_world(tmp_path)
+    try:
+        spec = world.spec()
+        launch(world, spec)
+        stray = Identity.of(int(eventually(lambda: note.exists() and note.read_text())))
+        assert stray is not None
+        before = world.run(spec.uid)
+        before.agent.send(signal.SIGTERM)
+        assert before.agent.wait(10)
+        assert not before.shim.wait(shim.SWEEP_SECONDS + 2), "it goes on as long as anything is left"
+        assert look(world, spec).state is WorkloadState.RUNNING
+        world.runtime.start(spec.uid, 1)
+        assert world.run(spec.uid).id == before.id, "no second run beside what is left of the first"
+        assert stray.is_alive()
+        let_go.touch()
+        eventually(lambda: look(world, spec).state is WorkloadState.EXITED)
+        assert not stray.is_alive()
+        assert look(world, spec).exit_code == 143
+    finally:
+        let_go.touch()
+        world.clean()
+
+
+def test_while_anything_is_left_the_shim_stays_and_nothing_begins(
+    tmp_path: Path, let_go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_SHIM_SECONDS", 0.5)
+    monkeypatch.setattr(runs, "sweep", partial(shim.sweep, seconds=0.5))
+    world, note = stray_world(tmp_path)
+    send = Identity.send
+    try:
+        spec = world.spec()
+        launch(world, spec)
+        eventually(note.exists)
+        before = world.run(spec.uid)
+        before.agent.send(signal.SIGTERM)
+        assert before.agent.wait(10)
+        with monkeypatch.context() as patch:
+            patch.setattr(Identity, "send", lambda who, number: let_go.exists() and send(who, number))
+            for verb in (partial(world.runtime.stop, grace=0), world.runtime.remove):
+                with pytest.raises(Unavailable) as caught:
+                    verb(spec.uid)
+                assert caught.value.reason == "ProcessesLeft"
+                assert before.shim.is_alive(), "it alone knows of every orphan"
+            let_go.touch()
+            world.runtime.stop(spec.uid, grace=0)
+        assert (look(world, spec).state, look(world, spec).exit_code) == (WorkloadState.EXITED, 143)
+        assert not Path(before.scratch).exists()
+    finally:
+        let_go.touch()
         world.clean()
 
 
