@@ -88,6 +88,10 @@ def is_full(space: Space, mark: float) -> bool:
 class DiskWatch(Beat):
     """Looks every ten seconds.
 
+    Starts are held at the first look that finds a disk too full. Somebody is parked at the second in a row: agents
+    know at once how full a disk is, but what an instance holds only when they have added it up again, which they do
+    within seconds of a great loss. At the first look the largest of before would be taken for the one that grew.
+
     Args:
         name_of: returns the name of the instance with a uid, ``None`` if there is none.
         places: folders on this machine that must not become full, beside those the agents report.
@@ -114,6 +118,7 @@ class DiskWatch(Beat):
         self._clock = clock
         self._held: dict[str, int] = {}
         self._full: str | None = None
+        self._pressed = False
         self._victim: tuple[str, str] | None = None
         self._relieved_at = -RELIEF_SECONDS
 
@@ -137,9 +142,10 @@ class DiskWatch(Beat):
         """Name the next one to be parked, and wake it; nobody while there is space."""
         uid = choose(occupants, self._held, self._mark)
         name = self._name_of(uid) if uid is not None else None
+        again, self._pressed = self._pressed, uid is not None
         if uid is None or name is None:
             self._victim = None
-        elif self._victim is None or self._victim[0] != uid:
+        elif again and (self._victim is None or self._victim[0] != uid):
             self._victim = (uid, why_parked(name, occupants[uid]))
             self._relieved_at = self._clock()
             logger.warning("disk is full", extra={"cco_instance": name})

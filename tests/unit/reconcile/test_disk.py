@@ -85,6 +85,8 @@ def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
     fleet.agents = {"WEB": heard(30, GIBIBYTE), "API": heard(20, GIBIBYTE), "OLD": heard(99, GIBIBYTE, connected=False)}
     watch = fleet.watch()
     watch.beat()
+    assert fleet.woken == [], "what they hold may be from before"
+    watch.beat()
     assert fleet.woken == ["web"]
     verdict = watch.verdict("WEB")
     assert verdict.evict is not None
@@ -106,6 +108,30 @@ def test_one_is_parked_after_the_other_with_time_to_free_some_space() -> None:
     assert watch.verdict("API") == DiskVerdict()
 
 
+def test_who_filled_it_within_a_moment_is_measured_before_anybody_is_parked() -> None:
+    """How full a disk is agents know at once, what they hold only when they have added it up again."""
+    fleet = Fleet()
+    fleet.agents = {"WEB": heard(30, HUNDRED), "API": heard(20, HUNDRED)}
+    watch = fleet.watch()
+    watch.beat()
+    fleet.agents = {"WEB": heard(30, GIBIBYTE), "API": heard(20, GIBIBYTE)}
+    watch.beat()
+    assert fleet.woken == []
+    assert watch.verdict("LATE").full is not None, "starts are held at once"
+    fleet.agents = {"WEB": heard(30, GIBIBYTE), "API": heard(99 * GIBIBYTE, GIBIBYTE)}
+    watch.beat()
+    assert fleet.woken == ["api"]
+
+
+def test_a_disk_that_was_full_for_a_moment_parks_nobody_the_next_time_it_is() -> None:
+    fleet = Fleet()
+    watch = fleet.watch()
+    for free in (GIBIBYTE, HUNDRED, GIBIBYTE, HUNDRED):
+        fleet.agents = {"WEB": heard(30, free)}
+        watch.beat()
+    assert fleet.woken == []
+
+
 def test_who_freed_space_and_asked_for_a_retry_is_not_parked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +140,7 @@ def test_who_freed_space_and_asked_for_a_retry_is_not_parked_again(
     fleet = Fleet()
     fleet.agents = {"WEB": heard(30, GIBIBYTE)}
     watch = fleet.watch(tmp_path)
+    watch.beat()
     watch.beat()
     fleet.agents = {"WEB": heard(30, GIBIBYTE, connected=False)}
     watch.beat()
@@ -128,6 +155,7 @@ def test_one_that_is_gone_is_not_parked() -> None:
     fleet = Fleet()
     fleet.agents = {"WEB": heard(30, GIBIBYTE)}
     watch = fleet.watch(name_of=lambda _: None)
+    watch.beat()
     watch.beat()
     assert fleet.woken == []
     assert watch.verdict("WEB").evict is None
