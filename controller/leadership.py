@@ -213,8 +213,12 @@ def _replace(path: Path) -> Lock:
 def _sign(descriptor: int) -> str:
     holder = f"{os.getpid()} on {os.uname().nodename}"
     line = f"{holder}\n".encode()
-    os.pwrite(descriptor, line, 0)
-    os.ftruncate(descriptor, len(line))
+    try:
+        os.pwrite(descriptor, line, 0)
+        os.ftruncate(descriptor, len(line))
+    except OSError:  # a full disk: whoever takes over has to take over all the same, and this is for people only
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)  # rather nobody than the one before
     return holder
 
 

@@ -17,6 +17,7 @@ from controller import leadership
 from controller.errors import Fenced, Terminal
 from controller.leadership import POLL_SECONDS, Lock, Silence, heartbeat, take, wait_for
 from support.deadline import eventually
+from support.scarcity import no_file_larger_than
 
 LONGEST_SECONDS = 30.0
 
@@ -175,6 +176,24 @@ def test_a_silent_holder_is_replaced_and_finds_out(lock: Lock, tmp_path: Path) -
     assert lock.path.stat() == before, "the new one's file is not touched by the old one"
     with pytest.raises(Terminal, match="another controller"):
         take(tmp_path)
+
+
+def test_a_full_disk_keeps_nobody_from_taking_over(lock: Lock, tmp_path: Path) -> None:
+    with no_file_larger_than(0):
+        new = wait_for(tmp_path, 0.2, threading.Event())
+    assert new is not None
+    assert new.is_current()
+    assert not lock.is_current()
+    with pytest.raises(Terminal, match="process unknown"):
+        take(tmp_path)
+
+
+def test_whoever_cannot_sign_leaves_nobody_else_s_name(lock: Lock, tmp_path: Path) -> None:
+    lock.path.write_text("1 on a machine of before\n")
+    lock.release()
+    with no_file_larger_than(0):
+        assert take(tmp_path).holder.startswith(f"{os.getpid()} on")
+    assert lock.path.read_text() == ""
 
 
 def test_a_lock_file_removed_by_hand_is_a_lost_one(lock: Lock) -> None:
