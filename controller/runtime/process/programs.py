@@ -181,6 +181,10 @@ def write_git(programs: Programs, folder: Path) -> None:
 
 def _replace(path: Path, text: str, mode: int) -> None:
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.chmod(mode)
-    aside.replace(path)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.chmod(mode)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise

@@ -160,13 +160,11 @@ class Records:
             if path.exists():
                 return False
             self.write_limits(record.name, limits)
-            made = _aside(path, dataclasses.asdict(record))
             try:
-                os.link(made, path)
+                with _aside(path, dataclasses.asdict(record)) as made:
+                    os.link(made, path)
             except FileExistsError:
                 return False
-            finally:
-                made.unlink()
             _flush_folder(self.folder)
             return True
 
@@ -212,6 +210,10 @@ class Records:
     def forget(self, name: str) -> None:
         """Remove a workload's files; idempotent."""
         with self._known():
+            unfinished = tuple(f".{name}.{suffix}." for suffix in SUFFIXES)
+            for entry in list(os.scandir(self.folder)):
+                if entry.name.startswith(unfinished):  # of one that was killed while it wrote
+                    Path(entry.path).unlink(missing_ok=True)
             for suffix in SUFFIXES:
                 self.path(name, suffix).unlink(missing_ok=True)
 
@@ -229,7 +231,8 @@ class Records:
     def _write(self, name: str, suffix: str, data: Mapping[str, Any]) -> None:
         with self._known():
             path = self.path(name, suffix)
-            _aside(path, data).replace(path)
+            with _aside(path, data) as made:
+                made.replace(path)
 
     @contextlib.contextmanager
     def _known(self) -> Iterator[None]:
@@ -251,14 +254,19 @@ def _record(path: Path) -> Record | None:
         return None
 
 
-def _aside(path: Path, data: Mapping[str, Any]) -> Path:
+@contextlib.contextmanager
+def _aside(path: Path, data: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a file beside the path that holds the data; whatever happens, nothing stays of it under that name."""
     aside = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    with aside.open("x", encoding="utf-8") as file:
-        json.dump(data, file)
-        file.flush()
-        # After a loss of power a name must not point to nothing: that would look like a stranger's file.
-        os.fsync(file.fileno())
-    return aside
+    try:
+        with aside.open("x", encoding="utf-8") as file:
+            json.dump(data, file)
+            file.flush()
+            # After a loss of power a name must not point to nothing: that would look like a stranger's file.
+            os.fsync(file.fileno())
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

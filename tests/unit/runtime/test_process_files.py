@@ -18,8 +18,10 @@ from controller.runtime.process.events import watch_records
 from controller.runtime.process.homes import Homes, Owner
 from controller.runtime.process.logs import LogFile, older, tail
 from controller.runtime.process.processes import Identity, boot_id, descendants, marked
+from controller.runtime.process.programs import Programs, write_git
 from controller.runtime.process.records import Exit, Record, Records, Run, now
 from controller.runtime.protocol import Limits, Resync
+from support.scarcity import no_file_larger_than
 
 LIMITS = Limits(cpus=1, memory=64 * 1024**2, pids=9)
 
@@ -64,6 +66,34 @@ def test_a_record_reads_as_it_was_written(records: Records) -> None:
     records.forget("cco-web-1")
     assert records.all() == []
     assert list(records.folder.iterdir()) == []
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(records: Records, tmp_path: Path) -> None:
+    records.write_limits("cco-web-1", LIMITS)
+    run = Run("one", me(), me(), now(), "/scratch", {})
+    programs = Programs("claude", "tmux", "git", "python", (), tmp_path, tmp_path / "settings.json")
+    write_git(programs, tmp_path / "bin")
+    before = sorted([*records.folder.iterdir(), *(tmp_path / "bin").iterdir()])
+    with no_file_larger_than(1):
+        for act in (
+            lambda: records.add(record(), LIMITS),
+            lambda: records.write_limits("cco-web-1", LIMITS),
+            lambda: records.write_run("cco-web-1", run),
+        ):
+            with pytest.raises(Unavailable, match="File too large"):
+                act()
+        with pytest.raises(OSError, match="File too large"):
+            write_git(programs, tmp_path / "bin")
+    assert sorted([*records.folder.iterdir(), *(tmp_path / "bin").iterdir()]) == before
+
+
+def test_what_was_cut_off_in_writing_goes_with_its_workload(records: Records) -> None:
+    records.add(record(), LIMITS)
+    (records.folder / ".cco-web-1.state.0a1b2c3d").touch()
+    other = records.folder / ".cco-web-10.state.0a1b2c3d"
+    other.touch()
+    records.forget("cco-web-1")
+    assert list(records.folder.iterdir()) == [other]
 
 
 def record_as_read(records: Records) -> Record:
