@@ -29,6 +29,10 @@ LABEL_MANIFEST = "cc-orchestrator.manifest"
 """The instance as it was declared, without what may be secret; a lost database is rebuilt from it."""
 
 
+MAX_OUTPUT = 1024**2
+"""Bytes of a command's output that are kept."""
+
+
 class WorkloadState(StrEnum):
     """Life of a workload as its runtime tells it.
 
@@ -187,6 +191,11 @@ def predecessor_alive(spec: WorkloadSpec, alive: str) -> Retryable:
         f"attempt {spec.attempt} of {spec.name!r} is not made while {alive!r} runs: what is there is looked at again"
     )
     return Retryable("PredecessorAlive", message, delay=1.0)
+
+
+def not_running(why: str) -> Retryable:
+    """Return the error for a command beside a workload that cannot take one now."""
+    return Retryable("WorkloadNotRunning", f"nothing runs there now ({why}): wait until the instance is Ready")
 
 
 class Runtime(Protocol):

@@ -17,14 +17,10 @@ import docker
 from controller.errors import Conflict, Retryable
 from controller.runtime.protocol import LABEL_INSTALLATION, LABEL_INSTANCE, LABEL_UID, Belonging, BelongingKind
 
-from .engine import Engine, Json, Refused
+from .engine import CONFLICT, FORBIDDEN, GONE, Engine, Json, Refused
+from .observe import ALIVE
 
 logger = logging.getLogger(__name__)
-
-_ALIVE = ("running", "paused", "restarting")
-_FORBIDDEN = 403
-_GONE = 404
-_CONFLICT = 409
 
 
 def find_belongings(engine: Engine, installation: str) -> tuple[Belonging, ...]:
@@ -51,7 +47,7 @@ def find_belongings(engine: Engine, installation: str) -> tuple[Belonging, ...]:
 def _container(found: Json) -> Belonging:
     created = datetime.fromtimestamp(found["Created"], UTC)
     name = found["Names"][0].removeprefix("/") if found["Names"] else found["Id"][:12]
-    running = found["State"] in _ALIVE
+    running = found["State"] in ALIVE
     return _belonging(BelongingKind.WORKLOAD, found["Id"], name, created, found["Labels"], running=running)
 
 
@@ -134,20 +130,20 @@ def discard(engine: Engine, installation: str, belonging: Belonging) -> None:
         with engine.call(f"inspect the {what}") as client:
             found = verbs.inspect(client, belonging.id)
     except Refused as refused:
-        if refused.status == _GONE:
+        if refused.status == GONE:
             return
         raise
     _check_ours(found, installation, belonging, what)
-    if (found.get("State") or {}).get("Status") in _ALIVE:
+    if (found.get("State") or {}).get("Status") in ALIVE:
         raise _still_running(what)
     _check_unused(engine, verbs, belonging, what)
     try:
         with engine.call(f"remove the {what}", act=True) as client:
             verbs.remove(client, belonging.id)
     except Refused as refused:
-        if refused.status == _GONE or "already in progress" in refused.text:
+        if refused.status == GONE or "already in progress" in refused.text:
             return
-        if refused.status not in (_CONFLICT, _FORBIDDEN):
+        if refused.status not in (CONFLICT, FORBIDDEN):
             raise
         if belonging.kind is BelongingKind.WORKLOAD:
             raise _still_running(what) from refused

@@ -27,6 +27,11 @@ from controller.errors import Terminal, Unavailable
 
 logger = logging.getLogger(__name__)
 
+FORBIDDEN = 403
+GONE = 404
+CONFLICT = 409
+"""What the engine says no with; see :attr:`Refused.status`."""
+
 # The slowest act is a start beside others on a busy machine (1.5 s was measured for 16 at once).
 ACT_SECONDS = 30
 # Whoever asks over the API waits 10 s, and has to be told what is wrong. Looks take milliseconds.

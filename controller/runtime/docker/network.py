@@ -11,7 +11,7 @@ import logging
 from controller.errors import Conflict, Terminal
 from controller.runtime.protocol import LABEL_INSTALLATION
 
-from .engine import Engine, Json, Refused
+from .engine import CONFLICT, GONE, Engine, Json, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def ensure_network(engine: Engine, name: str, installation: str) -> None:
         try:
             _create(engine, name, installation)
         except Refused as refused:
-            if refused.status != 409:
+            if refused.status != CONFLICT:
                 raise
         found = _find(engine, name)
     if found is not None:
@@ -57,7 +57,7 @@ def _find(engine: Engine, name: str) -> Json | None:
             found: Json = client.inspect_network(name)
             return found
     except Refused as refused:
-        if refused.status == 404:
+        if refused.status == GONE:
             return None
         raise
 

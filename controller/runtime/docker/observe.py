@@ -26,6 +26,8 @@ _STATES = {
     "exited": WorkloadState.EXITED,
     "dead": WorkloadState.EXITED,
 }
+ALIVE = tuple(word for word, state in _STATES.items() if state.alive)
+"""The engine's words for a container that is at work, or would be again without being started."""
 _KILLED = 137
 
 

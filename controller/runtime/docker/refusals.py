@@ -12,7 +12,7 @@ from controller.errors import CcoError, Conflict, Retryable, Terminal
 from controller.resources.quantity import format_bytes
 from controller.runtime.protocol import Limits, WorkloadSpec
 
-from .engine import Failed, Refused
+from .engine import CONFLICT, GONE, Failed, Refused
 
 _SOURCE = re.compile(r"bind source path does not exist: (?P<path>.*)|error mounting \"(?P<mounted>[^\"]+)\"")
 _CPUS = re.compile(r"range of cpus.*?only (?P<count>\d+) cpus", re.IGNORECASE)
@@ -22,13 +22,13 @@ _USAGE = re.compile(r"current usage: (?P<bytes>\d+)")
 
 def explain_create(refused: Refused, spec: WorkloadSpec, name: str) -> CcoError:
     """Return the error for a container the engine would not create."""
-    if refused.status == 404 and "image" in refused.text.lower():
+    if refused.status == GONE and "image" in refused.text.lower():
         return Terminal(
             "ImageNotFound",
             f"image: {spec.image!r} is not on this machine and images are never pulled unasked; "
             f"'docker pull {spec.image}' fetches it, 'make images' builds the project's own",
         )
-    if refused.status == 409:
+    if refused.status == CONFLICT:
         return Conflict(
             "NameConflict",
             f"the container name {name!r} is taken by something that is not this instance's: it is left alone; "

@@ -28,19 +28,20 @@ from controller.runtime.protocol import (
     Workload,
     WorkloadSpec,
     WorkloadState,
+    not_running,
     predecessor_alive,
 )
 
 from .belongings import discard, find_belongings
 from .container import container_body, container_name, home_name, limits_body
-from .engine import Engine, Failed, Json, Refused
+from .engine import CONFLICT, GONE, Engine, Failed, Json, Refused
 from .events import watch_events
 from .network import ensure_network
-from .observe import attempt_of, limits_of, workload
+from .observe import ALIVE, attempt_of, limits_of, workload
 from .refusals import explain_create, explain_limits, explain_start, explain_update
 from .remembered import RunningContainers
 from .starting import Unstartable, start_container
-from .streams import DETACH_KEYS, not_running, open_terminal, run_command
+from .streams import DETACH_KEYS, open_terminal, run_command
 
 if TYPE_CHECKING:
     import docker
@@ -55,9 +56,6 @@ _START_TURN_SECONDS = 60
 _REMOVAL_SECONDS = 30
 _NAMING_SECONDS = 10
 _MAX_LOG_LINES = 10_000
-_ALIVE = ("running", "paused", "restarting")
-_GONE = 404
-_CONFLICT = 409
 
 
 class DockerRuntime:
@@ -130,7 +128,7 @@ class DockerRuntime:
                 with self._engine.call("inspect a container") as client:
                     found.append(workload(client.inspect_container(summary["Id"]), self._network))
             except Refused as refused:
-                if refused.status != _GONE:  # removed since the list
+                if refused.status != GONE:  # removed since the list
                     raise
         return tuple(sorted(found, key=lambda each: -each.attempt))
 
@@ -157,7 +155,7 @@ class DockerRuntime:
         found = self._find(spec.uid)
         if _is_among(found, spec):
             return
-        alive = [each for each in found if each["State"] in _ALIVE]
+        alive = [each for each in found if each["State"] in ALIVE]
         if alive:
             raise predecessor_alive(spec, alive[0]["Names"][0].lstrip("/"))
         self.prepare()
@@ -170,7 +168,7 @@ class DockerRuntime:
             with changing, making, self._engine.call(f"create the container {name!r}", act=True) as client:
                 created = self._engine.request(client, "POST", "/containers/create", params={"name": name}, json=body)
         except Refused as refused:
-            if refused.status == _CONFLICT and self._is_made_by_another_pass(name, spec):
+            if refused.status == CONFLICT and self._is_made_by_another_pass(name, spec):
                 return
             raise explain_create(refused, spec, name) from refused.__cause__
         logger.info("created the container", extra={"cco_instance": spec.name, "cco_container": name})
@@ -188,7 +186,7 @@ class DockerRuntime:
                 with self._engine.call(f"inspect the container {name!r}") as client:
                     client.inspect_container(name)
             except Refused as refused:
-                if refused.status != _GONE:
+                if refused.status != GONE:
                     raise
                 threading.Event().wait(0.02)
             else:
@@ -200,7 +198,7 @@ class DockerRuntime:
             with self._engine.call(f"inspect the volume {home!r}") as client:
                 labels = client.inspect_volume(home).get("Labels") or {}
         except Refused as refused:
-            if refused.status == _GONE:
+            if refused.status == GONE:
                 return False
             raise
         if labels.get(LABEL_UID) != uid or labels.get(LABEL_INSTALLATION) != self._installation:
@@ -246,7 +244,7 @@ class DockerRuntime:
             self._remove(container["Id"])
             raise _not_found(uid, attempt) from stuck
         except Refused as refused:
-            if refused.status == _GONE or "marked for removal" in refused.text:
+            if refused.status == GONE or "marked for removal" in refused.text:
                 raise _not_found(uid, attempt) from refused
             raise explain_start(refused) from refused.__cause__
         finally:
@@ -261,7 +259,7 @@ class DockerRuntime:
         The engine resumes a paused one for it.
         """
         for container in self._find(uid):
-            if container["State"] not in _ALIVE:
+            if container["State"] not in ALIVE:
                 continue
             stopping = self._engine.call("stop the container", act=True)
             with self._running_ones.changing(uid), _gone_is_done(), stopping as client:
@@ -278,7 +276,7 @@ class DockerRuntime:
             with _gone_is_done(), self._engine.call("remove the container", act=True) as client:
                 client.remove_container(container, force=True, v=True)
         except Refused as refused:
-            if refused.status != _CONFLICT:
+            if refused.status != CONFLICT:
                 raise
             self._wait_until_gone(container)  # somebody else's removal is under way
 
@@ -289,7 +287,7 @@ class DockerRuntime:
                 with self._engine.call("inspect a container") as client:
                     client.inspect_container(container)
             except Refused as refused:
-                if refused.status == _GONE:
+                if refused.status == GONE:
                     return
                 raise
             threading.Event().wait(0.05)
@@ -309,7 +307,7 @@ class DockerRuntime:
             with _gone_is_done(), self._engine.call(f"remove the volume {home!r}", act=True) as client:
                 client.remove_volume(home)
         except Refused as refused:
-            if refused.status != _CONFLICT:
+            if refused.status != CONFLICT:
                 raise
             raise Retryable("HomeInUse", f"the volume {home!r} is in use by a container: {refused.text}") from refused
 
@@ -392,7 +390,7 @@ def _gone_is_done() -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        if refused.status != _GONE:
+        if refused.status != GONE:
             raise
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .engine import Engine, Failed, Json, Refused
+from .engine import GONE, Engine, Failed, Json, Refused
 
-_GONE = 404
 _TASK_LEFT = re.compile(r"task [0-9a-f]{12,}: already exists")
 
 
@@ -44,7 +43,7 @@ def _start(engine: Engine, container: str, network: str) -> None:
         with engine.call("start the container", act=True) as client:
             client.start(container)
     except Refused as refused:
-        if refused.status != _GONE or "network" not in refused.text:
+        if refused.status != GONE or "network" not in refused.text:
             raise
         # The network was removed by hand and made again. A container that ran on the old one remembers it by its
         # identifier, and has to be moved to the new one of the same name.

@@ -19,13 +19,12 @@ from typing import cast
 import requests
 
 from controller.errors import CcoError, Retryable, Unavailable
-from controller.runtime.protocol import ExecResult
+from controller.runtime.protocol import MAX_OUTPUT, ExecResult, not_running
 
 from .engine import LOOK_SECONDS, Engine, Failed, Refused, socket_of
 
 logger = logging.getLogger(__name__)
 
-MAX_OUTPUT = 1024**2
 _MARK = "CCO_EXEC"
 _END = 'for p in /proc/[0-9]*; do grep -qsa "$1" "$p/environ" && kill -s "$2" "${p#/proc/}"; done; true'
 # The engine holds back the first byte of its detach sequence until the next key is pressed. Its default begins with
@@ -103,11 +102,6 @@ class _Exec:
             if client.exec_inspect(self.id)["Running"]:
                 argv = ["/bin/sh", "-c", _END, "sh", self._mark, signal]
                 client.exec_start(client.exec_create(self._container, argv)["Id"])
-
-
-def not_running(why: str) -> Retryable:
-    """Return the error for a command in a container that cannot take one now."""
-    return Retryable("WorkloadNotRunning", f"nothing runs there now ({why}): wait until the instance is Ready")
 
 
 def run_command(engine: Engine, container: str, argv: Sequence[str], *, timeout: float) -> ExecResult:

@@ -28,6 +28,7 @@ from controller.runtime.protocol import (
     Workload,
     WorkloadSpec,
     WorkloadState,
+    not_running,
     predecessor_alive,
 )
 
@@ -40,7 +41,7 @@ from .homes import Homes, Owner
 from .records import Record, Records, Run
 from .refusals import apply_limits, check_limits, check_sources
 from .runs import Runs, resume
-from .streams import Place, not_running, open_terminal, run_command
+from .streams import Place, open_terminal, run_command
 
 if TYPE_CHECKING:
     from controller.settings import Settings

@@ -21,11 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.errors import Retryable
-from controller.runtime.protocol import ExecResult
+from controller.runtime.protocol import MAX_OUTPUT, ExecResult, not_running
 
 from .cgroups import Cgroup
 
-MAX_OUTPUT = 1024**2
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 _END_SECONDS = 2.0
@@ -39,11 +38,6 @@ class Place:
     workdir: str
     user: tuple[int, int] | None
     cgroup: Cgroup
-
-
-def not_running(why: str) -> Retryable:
-    """Return the error for a command beside a workload that does not run."""
-    return Retryable("WorkloadNotRunning", f"nothing runs there now ({why}): wait until the instance is Ready")
 
 
 def _start(place: Place, argv: Sequence[str], stdin: int, stdout: int, *, session: bool) -> subprocess.Popen[bytes]:

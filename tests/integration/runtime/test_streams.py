@@ -12,8 +12,7 @@ import pytest
 from contracts.runtime_streams import read_until
 from contracts.runtime_world import eventually, launch
 from controller.errors import Retryable
-from controller.runtime.docker.streams import MAX_OUTPUT
-from controller.runtime.protocol import AttachStream, WorkloadSpec
+from controller.runtime.protocol import MAX_OUTPUT, AttachStream, WorkloadSpec
 from support.docker_world import DockerWorld
 
 pytestmark = pytest.mark.docker
