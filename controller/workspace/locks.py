@@ -14,12 +14,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 from controller.errors import Retryable
 
 _POLL = 0.02
+
+
+class _Turn:
+    """One thread of this process at a time; in a class, because a lock itself cannot be referred to weakly."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 _guard = threading.Lock()
-_locks: dict[str, threading.Lock] = {}
+_turns: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+"""By folder, for as long as anybody has it or waits for it."""
 
 
 @contextmanager
@@ -31,8 +42,8 @@ def folder_lock(path: str, *, timeout: float = 60.0) -> Iterator[int]:
     """
     deadline = time.monotonic() + timeout
     with _guard:
-        lock = _locks.setdefault(os.path.realpath(path), threading.Lock())
-    if not lock.acquire(timeout=timeout):
+        turn = _turns.setdefault(os.path.realpath(path), _Turn())
+    if not turn.lock.acquire(timeout=timeout):
         raise _busy(path, timeout)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -42,7 +53,7 @@ def folder_lock(path: str, *, timeout: float = 60.0) -> Iterator[int]:
         finally:
             os.close(fd)
     finally:
-        lock.release()
+        turn.lock.release()
 
 
 def _flock(fd: int, path: str, deadline: float, timeout: float) -> None:
