@@ -88,6 +88,11 @@ def moods(simulation: Simulation, random: Random) -> dict[Action, int]:
     }
 
 
+def may(simulation: Simulation, action: Action) -> bool:
+    """Tell whether this can happen in such a run: in a calm one, nothing that loses a hint."""
+    return not (simulation.calm and action in _LOSE_HINTS)
+
+
 def act(simulation: Simulation, action: Action, random: Random) -> None:
     """Do one thing and write it down; an API call that is refused did nothing."""
     try:
@@ -133,7 +138,7 @@ def tempt(simulation: Simulation, random: Random) -> None:
         chance = RARE_CHANCE if thread.where in RARE_MOMENTS else WORST_CHANCE
         if hurting is not None and random.random() < chance:
             action = random.choice(hurting)
-            if not (simulation.calm and action in _LOSE_HINTS):
+            if may(simulation, action):
                 act(simulation, action, random)
             return
 

@@ -1,18 +1,17 @@
-"""The short run: seeds that must pass, runs that must repeat exactly, and the same actions in hypothesis' hands."""
+"""The short run: seeds that must pass, runs that must repeat exactly, and hypothesis, always with the same choices."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from simulation.actions import ACTIONS, Action, act, play, tempt
+from simulation.__main__ import main
+from simulation.actions import play
+from simulation.machine import Explored, Machine, examples, explore
+from simulation.mutants import MUTANTS
 from simulation.runs import ACTIONS_PER_RUN, Summary, run_many, run_seed
 from simulation.simulation import Simulation, Violation
 from support.command_line import ROOT
@@ -68,45 +67,35 @@ def test_a_violation_says_what_happened_and_how_to_see_it_again() -> None:
     assert trace
 
 
-class Machine(RuleBasedStateMachine):
-    """The same world and the same actions; hypothesis chooses, and makes a failing example short."""
+def test_hypothesis_chooses_what_its_seed_says() -> None:
+    explore(1, 1)  # hypothesis also tries constants of our modules, and some of them are only loaded by a run
+    found = explore(1, 2)
+    assert (found.runs, found.violation) == (2, "")
+    assert explore(1, 2) == found
+    assert explore(2, 2).steps != found.steps
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.simulation = Simulation(0)
-        self.simulation.__enter__()
 
-    def teardown(self) -> None:
-        failed = sys.exc_info()[0] is not None
-        try:
-            if not failed and not self.simulation.ledger.violations:
-                self.simulation.heal()
-                self.simulation.converge()
-        finally:
-            self.simulation.ledger.violations.clear()
-            self.simulation.__exit__(None, None, None)
+def test_hypothesis_finds_a_mistake_and_tells_the_steps_to_it() -> None:
+    with MUTANTS["loses_done"]():
+        told = next(found.violation for seed in range(10) if (found := explore(seed, 20)).violation)
+    assert told.endswith("state.teardown()")
 
-    @rule(action=st.sampled_from(list(ACTIONS)), choice=st.integers(0, 2**16))
-    def something_happens(self, action: Action, choice: int) -> None:
-        act(self.simulation, action, Random(choice))  # noqa: S311  # to be repeated, not to be secret
 
-    @rule(steps=st.sampled_from([1, 5, 20, 60]), order=st.integers(0, 2**16), tempted=st.booleans())
-    def the_controller_works(self, steps: int, order: int, *, tempted: bool) -> None:
-        self.simulation.random.seed(order)
-        for _ in range(steps):
-            self.simulation.step()
-            if tempted:
-                tempt(self.simulation, self.simulation.random)
+def test_make_simulate_lets_hypothesis_choose_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def seen(number: int, count: int) -> Explored:
+        tried.append(number)
+        return Explored(number, count, 0, "" if number else "the one that is told")
+
+    monkeypatch.setattr("simulation.__main__.explore", seen)
+    monkeypatch.setattr("simulation.__main__.run", lambda *_: 0)
+    monkeypatch.setattr("sys.argv", ["simulation", "--seeds", "1000"])
+    assert [main(), main()] == [0, 0]
+    assert len(tried) == len(set(tried)) + 1 == 6, "beside the first, which is for warming up, another way each time"
+    monkeypatch.setattr("sys.argv", ["simulation", "--machine", "0"])
+    assert main() == 1
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=25,
-    stateful_step_count=30,
-    # Shrinking takes minutes; a failing example is printed in full, and whoever wants it small adds Phase.shrink.
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    deadline=None,
-    report_multiple_bugs=False,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+TestMachine.settings = examples(15, derandomize=True)
