@@ -141,7 +141,17 @@ def mounts(repository: Repository, ref: WorkspaceRef) -> tuple[Mount, ...]:
         Mount(paths.pointer, os.path.join(ref.worktree, ".git"), read_only=True),
         Mount(ref.private, ref.private),
         *(Mount(store, store, read_only=True) for store in object_stores(repository)),
+        *(Mount(repository.objects, path, read_only=True) for path in _former_paths(repository, ref)),
     )
+
+
+def _former_paths(repository: Repository, ref: WorkspaceRef) -> list[str]:
+    """Return where the objects were when the repository stood where there is a link to it now.
+
+    The private git directory borrows from the path that was real when it was made.
+    """
+    written = (os.path.join(ref.repository, name) for name in (".git/objects", "objects"))
+    return [path for path in written if path != repository.objects and os.path.realpath(path) == repository.objects]
 
 
 def _sweep(paths: StatePaths, *prefixes: str) -> None:

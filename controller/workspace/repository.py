@@ -68,7 +68,8 @@ def locate(path: str) -> Repository:
         objects = os.path.realpath(os.path.join(git_dir, "objects"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Terminal(
-            "RepositoryNotFound", f"path {path!r} does not exist: register the repository again where it is now"
+            "RepositoryNotFound",
+            f"path {path!r} does not exist: move the repository back, or leave a symbolic link to it there",
         ) from error
     except OSError as error:
         raise Unavailable("RepositoryUnreadable", f"path {path!r} cannot be read: {error.strerror}") from error
