@@ -156,7 +156,9 @@ def _transfer(
     known = {value for value in (now.head, now.base, now.brought, *now.home.values()) if value is not None}
     try:
         pack = _pack(quarantine, {*home.values(), *logged}, known)
-    except GitFailed:  # a commit that only a reflog remembers may have lost its files
+    except GitFailed as failure:  # a commit that only a reflog remembers may have lost its files
+        if quarantine.too_large is not None:
+            raise quarantine.too_large from failure
         logged = _whole(quarantine, logged, known)
         try:
             pack = _pack(quarantine, {*home.values(), *logged}, known)

@@ -5,7 +5,7 @@ Everything else in this package asks a :class:`Git` bound to one git directory. 
 an agent may have written. Rules that hold for every process:
 
 - the git directory is always named, never discovered; a private git directory that an agent may have written
-  to is never named here (``intake.py`` reads it without git);
+  to is never named here (``agent_refs.py`` and ``quarantine.py`` read it without git);
 - when we are root and the repository's owner is not, the process runs as the owner;
 - hooks, fsmonitor, filters, pagers, transports, prompts, lazy fetches and automatic maintenance are off;
 - a timeout ends the whole process group, politely first so that git removes its lock files.
@@ -151,8 +151,8 @@ class Git:
             out, err = process.communicate(input=data, timeout=timeout)
         except subprocess.TimeoutExpired as error:
             _end(process)
-            raise Unavailable(
-                "GitTimeout", f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
+            raise GitTimedOut(
+                f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
             ) from error
         output = Output(process.returncode, out, err.decode(errors="replace").strip())
         if output.status == _NO_PROGRAM:
@@ -193,12 +193,12 @@ class Git:
         except BaseException as error:
             _end(process)
             if overdue.is_set() or isinstance(error, subprocess.TimeoutExpired):
-                raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s") from error
+                raise GitTimedOut(f"git {args[0]} did not end within {timeout:g} s") from error
             raise
         finally:
             limit.cancel()
         if overdue.is_set():
-            raise Unavailable("GitTimeout", f"git {args[0]} did not end within {timeout:g} s")
+            raise GitTimedOut(f"git {args[0]} did not end within {timeout:g} s")
         output = Output(process.returncode, b"", err.decode(errors="replace").strip())
         if output.status != 0 or broken:
             raise _failure(args, self.git_dir, output)
@@ -309,6 +309,13 @@ class GitFailed(Retryable):
     def __init__(self, message: str, stderr: str) -> None:
         super().__init__("GitFailed", message)
         self.stderr = stderr
+
+
+class GitTimedOut(Unavailable):
+    """Git was stopped because its time was over."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("GitTimeout", message)
 
 
 @cache

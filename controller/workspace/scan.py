@@ -16,7 +16,6 @@ import logging
 import os
 import stat
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from controller.errors import Terminal
 from .git import LONG, Git
 from .repository import Repository
 from .safe_files import list_directory, open_directory, open_regular
+from .seen_files import SeenFiles, is_settled
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,6 @@ MAX_NESTED = 50
 FILE, EXECUTABLE, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
 _CHUNK = 1 << 20
 _WHOLE = 16 << 20
-_SETTLED_NS = 2_000_000_000
 _CACHE_SIZE = 100_000
 _REMEMBERED_FILES = 50_000
 """Of all trees that are remembered together: some 15 MiB."""
@@ -160,7 +159,7 @@ class _Scan:
             info = entry.stat(follow_symlinks=False)
         except OSError:
             return False
-        oid = _cache.get(_key(info, sha256=self._sha256)) if stat.S_ISREG(info.st_mode) else None
+        oid = _cache.get(info, self._sha256) if stat.S_ISREG(info.st_mode) else None
         expected = self._tracked.get(saved_as)
         if oid is None or (expected is not None and expected.oid != oid):
             return False
@@ -229,6 +228,7 @@ def read_entry(folder: int, name: str, path: str, *, sha256: bool, expected: str
 
 def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry:
     info = os.fstat(fd)
+    settled = is_settled(info)
     unix = None
     if info.st_size <= _WHOLE:
         content = b"".join(_pieces(fd))
@@ -240,13 +240,9 @@ def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry
         for piece in _pieces(fd):
             digest.update(piece)
         oid = digest.hexdigest()
-    if time.time_ns() - info.st_ctime_ns > _SETTLED_NS:  # a younger file may change again within the clock's grain
-        _cache.put(_key(info, sha256=sha256), oid)
+    if settled:
+        _cache.put(info, sha256, oid)
     return Entry(_mode(info), oid, path, unix)
-
-
-def _key(info: os.stat_result, *, sha256: bool) -> tuple[object, ...]:
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, sha256)
 
 
 def _mode(info: os.stat_result) -> str:
@@ -270,26 +266,8 @@ def _pieces(fd: int) -> Iterator[bytes]:
         yield piece
 
 
-class _Cache:
-    """Hashes of files by inode and times; an agent cannot set the change time, so it cannot fool it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[object, ...], str] = OrderedDict()
-
-    def get(self, key: tuple[object, ...]) -> str | None:
-        with self._lock:
-            return self._known.get(key)
-
-    def put(self, key: tuple[object, ...], oid: str) -> None:
-        with self._lock:
-            self._known[key] = oid
-            self._known.move_to_end(key)
-            if len(self._known) > _CACHE_SIZE:
-                self._known.popitem(last=False)
-
-
-_cache = _Cache()
+_cache: SeenFiles[str] = SeenFiles(_CACHE_SIZE)
+"""Hashes of files."""
 
 
 class _Trees:

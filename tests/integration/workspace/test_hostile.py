@@ -156,18 +156,6 @@ def test_object_that_is_not_what_its_name_says_is_not_taken(world: GitWorld) -> 
     assert not (taken / right[:2] / right[2:]).exists()
 
 
-def test_object_that_inflates_without_end_is_refused(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quarantine, "MAX_OBJECT", 1 << 20)
-    ref = world.made()
-    content = b"blob 8388608\0" + bytes(8 << 20)
-    loose(ref.private, hashlib.sha1(content, usedforsecurity=False).hexdigest(), zlib.compress(content))
-    world.agent_commits(ref)
-    with pytest.raises(Terminal) as caught:
-        world.collect(ref)
-    assert caught.value.reason == "TooMuchWork"
-    assert not list((Path(ref.private).parent / "collect.git").rglob("*.new"))
-
-
 def test_more_bytes_than_can_be_meant_are_refused(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quarantine, "MAX_INTAKE", 1 << 20)
     ref = world.made()

@@ -1,0 +1,177 @@
+"""What an agent writes costs the controller no more time, memory and disk than was said, and loses nobody's work."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Terminal
+from controller.workspace import quarantine, seen_files
+from controller.workspace.types import Unsaved, WorkspaceRef
+from support.git_world import GitWorld
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _no_file_is_too_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", 0)
+
+
+def put_loose(ref: WorkspaceRef, name: str, raw: bytes) -> None:
+    path = Path(ref.private) / "objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(raw)
+
+
+def zeros(mebibytes: int) -> bytes:
+    """Return many zeros as a loose object inflates to them."""
+    press = zlib.compressobj(1)
+    parts = [press.compress(b"blob %d\0" % (mebibytes * MIB))]
+    parts += [press.compress(bytes(MIB)) for _ in range(mebibytes)]
+    return b"".join((*parts, press.flush()))
+
+
+def refused(world: GitWorld, ref: WorkspaceRef, words: str) -> None:
+    with pytest.raises(Terminal, match=words) as caught:
+        world.collect(ref)
+    assert caught.value.reason == "TooMuchWork"
+    assert not list((Path(ref.private).parent / "collect.git").rglob("*.new"))
+
+
+def test_what_inflates_is_counted_and_a_lie_is_inflated_once(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mebibyte of these keeps a processor busy for seconds, and nothing limits how many there are."""
+    monkeypatch.setattr(quarantine, "MAX_INTAKE", 24 * MIB)
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    for number in range(3):
+        put_loose(ref, f"0{number}" + "1" * 38, zeros(16))
+    refused(world, ref, "new objects, up to 011111")
+    refused(world, ref, "new objects, up to 021111")
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+    assert world.collect(ref).head == commit
+    assert world.unsaved(ref) is Unsaved.NONE
+
+
+def test_no_more_is_inflated_than_an_object_says_it_has(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_INTAKE", 8 * MIB)
+    ref = world.made()
+    press = zlib.compressobj(1)
+    put_loose(ref, "0" * 40, press.compress(b"blob 4\0" + bytes(64 * MIB)) + press.flush())
+    commit = world.agent_commits(ref)
+    assert world.collect(ref).head == commit
+
+
+def test_bytes_behind_an_object_are_not_taken(world: GitWorld) -> None:
+    ref = world.made()
+    name = hashlib.sha1(b"blob 4\0evil", usedforsecurity=False).hexdigest()
+    put_loose(ref, name, zlib.compress(b"blob 4\0evil") + bytes(MIB))
+    commit = world.agent_commits(ref)
+    assert world.collect(ref).head == commit
+    assert not (Path(ref.private).parent / "collect.git/objects" / name[:2] / name[2:]).exists()
+
+
+def test_large_object_is_in_the_way_only_of_what_needs_it(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_OBJECT", MIB)
+    ref = world.made()
+    large = world.agent(ref, "hash-object", "-w", str(world.agent_writes(ref, "large.bin", bytes(2 * MIB))))
+    (Path(ref.worktree) / "large.bin").unlink()
+    first = world.agent_commits(ref, "small.txt")
+    assert world.collect(ref).head == first
+    world.agent_writes(ref, "large.bin", bytes(2 * MIB))
+    world.agent_commits(ref)
+    refused(world, ref, f"{large}.*rev-list --objects --all --reflog")
+    world.agent(ref, "reset", "-q", "--hard", first)
+    refused(world, ref, large)  # the reflog still names it: it is somebody's work
+    assert world.head(ref) == first
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+    world.agent(ref, "reflog", "expire", "--expire-unreachable=now", "--all")
+    assert world.collect(ref).head == first
+    assert world.unsaved(ref) is Unsaved.NONE
+
+
+def test_time_is_limited_and_the_work_follows_later(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    monkeypatch.setattr(quarantine, "INTAKE_SECONDS", -1.0)
+    refused(world, ref, "more than -1 s to look at")
+    monkeypatch.undo()
+    assert world.collect(ref).head == commit
+
+
+def test_pack_that_takes_too_long_is_not_tried_again_at_once(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git needs a second and more for it; it is an honest one, so it is taken when there is more time."""
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    size = 768 * MIB
+    body = zlib.compressobj(1)
+    number = bytearray([0x30 | (size & 15) | 0x80])
+    rest = size >> 4
+    while rest > 127:
+        number.append(rest & 127 | 128)
+        rest >>= 7
+    number.append(rest)
+    pack = b"PACK\0\0\0\2\0\0\0\1" + bytes(number)
+    pack += b"".join(body.compress(bytes(MIB)) for _ in range(768)) + body.flush()
+    pack += hashlib.sha1(pack, usedforsecurity=False).digest()
+    place = Path(ref.private) / f"objects/pack/pack-{'0' * 40}.pack"
+    place.write_bytes(pack)
+    monkeypatch.setattr(quarantine, "INTAKE_SECONDS", 1.0)
+    for seconds in (0.0, 3600.0):  # tried each time, and after the second one not for an hour
+        monkeypatch.setattr(quarantine, "RETRY_SECONDS", seconds)
+        refused(world, ref, "pack-0000.* could not be checked within 1 s")
+    monkeypatch.setattr(quarantine, "INTAKE_SECONDS", 300.0)
+    started = time.monotonic()
+    refused(world, ref, "within 1 s")
+    assert time.monotonic() - started < 1.0
+    os.utime(place)
+    assert world.collect(ref).head == commit
+
+
+def test_pack_for_which_git_needs_much_memory_is_told_with_the_way_out(
+    world: GitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref, "noise.txt", "x" * (3 * MIB))
+    world.agent(ref, "repack", "-q", "-a", "-d")
+    monkeypatch.setattr(quarantine, "_IN_MEMORY", "2m")
+    refused(world, ref, "needs more than 2mB of memory: make other packs")
+    monkeypatch.undo()
+    world.agent(ref, "-c", "core.bigFileThreshold=16m", "repack", "-a", "-d", "-F", "--max-pack-size=1g")
+    assert world.collect(ref).head == commit
+
+
+def test_copy_takes_no_more_room_than_the_agents_file(world: GitWorld) -> None:
+    """Stored, not compressed, and with holes where the zeros are: a sixteenth of its size on the agent's disk."""
+    ref = world.made()
+    plain = b"blob %d\0" % (16 * MIB) + bytes(16 * MIB)
+    raw = zlib.compress(plain, 0)
+    name = hashlib.sha1(plain, usedforsecurity=False).hexdigest()
+    path = Path(ref.private) / "objects" / name[:2] / name[2:]
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as out:
+        for start in range(0, len(raw), 4096):
+            page = raw[start : start + 4096]
+            out.seek(start)
+            if page.strip(b"\0"):
+                out.write(page)
+    assert path.stat().st_blocks * 512 < 4 * MIB
+    world.agent_commits(ref)
+    world.collect(ref)
+    copy = Path(ref.private).parent / "collect.git/objects" / name[:2] / name[2:]
+    assert copy.read_bytes() == raw
+    assert copy.stat().st_blocks * 512 < 4 * MIB
+
+
+def test_object_files_are_counted(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    monkeypatch.setattr(quarantine, "MAX_FILES", 5)
+    refused(world, ref, "git gc")
+    monkeypatch.undo()
+    assert world.collect(ref).head == commit
