@@ -17,10 +17,11 @@ import pytest
 from contracts.runtime_world import eventually, launch, look, watching
 from controller.errors import Terminal, Unavailable
 from controller.runtime.process import runs, shim
-from controller.runtime.process.cgroups import find_hierarchies
+from controller.runtime.process.cgroups import UNIFIED
 from controller.runtime.process.launch import mark_of
 from controller.runtime.process.processes import Identity, marked
-from controller.runtime.process.records import Records
+from controller.runtime.process.records import Records, Run
+from controller.runtime.process.runtime import NOT_ISOLATED
 from controller.runtime.protocol import Limits, WorkloadState
 from support.process_world import ProcessWorld
 from support.program_world import MIB
@@ -48,6 +49,16 @@ sys.path.insert(0, REPOSITORY)
 from controller.runtime.process import processes, shim
 send = processes.Identity.send
 processes.Identity.send = lambda who, number: Path(LET_GO).exists() and send(who, number)
+sys.exit(shim.main())
+"""
+
+
+# A shim on a machine that has no cgroups, or lets nobody write to them.
+_POOR_SHIM = """
+import sys
+sys.path.insert(0, REPOSITORY)
+from controller.runtime.process import cgroups, shim
+cgroups.find_hierarchies = lambda: []
 sys.exit(shim.main())
 """
 
@@ -263,24 +274,61 @@ def test_a_working_directory_that_went_away_is_named(world: ProcessWorld) -> Non
         world.runtime.start(spec.uid, 1)
 
 
+LIMITS = {
+    "memory": ("memory", ("memory.limit_in_bytes", "memory.max")),
+    "cpus": ("cpu", ("cpu.cfs_quota_us", "cpu.max")),
+    "pids": ("pids", ("pids.max", "pids.max")),
+}
+"""Names of limits, the controller of each, and where the kernel has it: version 1 and version 2 of cgroups."""
+
+
+def limits_in_force(run: Run) -> dict[str, int]:
+    """Return the limits that are in force in a cgroup that the workload's first process is in."""
+    found = {}
+    for name, (controller, files) in LIMITS.items():
+        for folder, file in zip((run.cgroups.get(controller), run.cgroups.get(UNIFIED)), files, strict=True):
+            if folder is not None and (Path(folder) / file).exists():
+                assert str(run.agent.pid) in (Path(folder) / "cgroup.procs").read_text().split()
+                found[name] = int((Path(folder) / file).read_text().split()[0])
+    return found
+
+
 def test_limits_are_the_kernels_or_said_to_be_none(world: ProcessWorld) -> None:
+    """As far as this machine lets us; the next test is about one that does not at all."""
     spec = world.spec()
     seen = launch(world, spec)
     run = world.run(spec.uid)
-    if "memory" not in run.cgroups:
-        assert "not enforced: spec.resources memory" in (seen.notice or "")
-        assert {"memory"} != {each for found in find_hierarchies() for each in found.controllers}
-        return
-    limit = Path(run.cgroups["memory"]) / "memory.limit_in_bytes"
-    assert int(limit.read_text()) == spec.limits.memory
-    assert str(run.agent.pid) in (Path(run.cgroups["memory"]) / "cgroup.procs").read_text().split()
-    assert seen.notice == "not isolated, a process of this machine"
-    world.runtime.update(spec.uid, Limits(cpus=0.5, memory=128 * MIB, pids=50))
-    assert int(limit.read_text()) == 128 * MIB
-    assert int((Path(run.cgroups["cpu"]) / "cpu.cfs_quota_us").read_text()) == 50_000
-    assert int((Path(run.cgroups["pids"]) / "pids.max").read_text()) == 50
+    notice = seen.notice or ""
+    for limits in (spec.limits, Limits(cpus=0.5, memory=128 * MIB, pids=50)):
+        world.runtime.update(spec.uid, limits)
+        wanted = {"memory": limits.memory, "cpus": round(limits.cpus * 100_000), "pids": limits.pids}
+        found = limits_in_force(run)
+        assert found == {name: wanted[name] for name in found}
+        missing = ", ".join(name for name in wanted if name not in found)
+        assert (f"not enforced: spec.resources {missing} (" in notice) if missing else (notice == NOT_ISOLATED)
     world.runtime.remove(spec.uid)
-    assert not limit.parent.exists()
+    assert not any(Path(folder).exists() for folder in run.cgroups.values())
+
+
+@pytest.fixture
+def no_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start shims as on a machine where none can be made."""
+    program = tmp_path / "poor_shim.py"
+    program.write_text(_POOR_SHIM.replace("REPOSITORY", repr(str(Path(__file__).parents[3]))))
+    monkeypatch.setattr(runs, "_START_SHIM", program)
+
+
+@pytest.mark.usefixtures("no_cgroups")
+def test_where_nobody_enforces_limits_that_is_said_and_true(world: ProcessWorld) -> None:
+    spec = world.spec()
+    said = "not enforced: spec.resources memory, cpus, pids (cgroups: this machine has no such cgroups)"
+    assert launch(world, spec).notice == f"{NOT_ISOLATED}; {said}"
+    assert world.run(spec.uid).cgroups == {}
+    world.runtime.update(spec.uid, Limits(cpus=0.5, memory=128 * MIB, pids=50))
+    world.exhaust_memory(spec.uid)
+    eventually(lambda: look(world, spec).state is WorkloadState.EXITED)
+    seen = look(world, spec)
+    assert (seen.exit_code, seen.oom_killed) == (0, False), "it took a gigabyte and nobody minded"
 
 
 def test_files_and_core_dumps_are_limited(world: ProcessWorld) -> None:
