@@ -21,6 +21,8 @@ API_KEY = "ANTHROPIC_API_KEY"
 KINDS = ("ANTHROPIC_AUTH_TOKEN", API_KEY, "CLAUDE_CODE_OAUTH_TOKEN")
 """In the order in which Claude itself prefers them."""
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
+_OWN_HELPER = re.compile(rf"cat (/run|/\S*/cco-[0-9a-f]{{12}})/secrets/{API_KEY}")
+"""What `helper_command` says in a container, and in any run of an instance that is a process of its machine."""
 
 
 def store(folder: Path, values: Mapping[str, object]) -> bool:
@@ -58,6 +60,14 @@ def kind(folder: Path) -> str | None:
 def helper_command(folder: Path) -> str:
     """The ``apiKeyHelper`` of Claude's settings."""
     return f"cat {folder / API_KEY}"
+
+
+def is_own_helper(command: object) -> bool:
+    """Whether an ``apiKeyHelper`` was written by us, in this run or an earlier one whose folder is gone.
+
+    HOME outlives a run, and without a container each run has a secrets folder of its own.
+    """
+    return isinstance(command, str) and _OWN_HELPER.fullmatch(command) is not None
 
 
 def environment_files(folder: Path) -> dict[str, str]:

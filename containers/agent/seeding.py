@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from . import files
+from . import credentials, files
 
 logger = logging.getLogger(__name__)
 
@@ -51,19 +51,26 @@ def _trust(projects: object, trusted: Iterable[Path]) -> dict[str, Any]:
 
 
 def set_key_helper(settings: Path, command: str, *, wanted: bool) -> None:
-    """Make Claude's settings name our ``apiKeyHelper``, or not; another one that is there stays. Idempotent.
+    """Make Claude's settings name our ``apiKeyHelper``, or none of ours; a user's own one stays. Idempotent.
+
+    Args:
+        settings: Claude's settings in HOME; one of ours in it may be that of an earlier run, and is replaced.
+        command: the helper of this run.
+        wanted: the key is what Claude is to use.
 
     Raises:
         OSError: HOME cannot be written.
     """
     state = files.read_json_object(settings)
     helper = state.get("apiKeyHelper")
-    if wanted and helper is None:
-        files.replace_json(settings, {**state, "apiKeyHelper": command})
-    elif wanted and helper != command:
-        logger.warning("api key helper of the user was kept", extra={"cco_settings": str(settings)})
-    elif not wanted and helper == command:
-        files.replace_json(settings, {name: value for name, value in state.items() if name != "apiKeyHelper"})
+    if helper is not None and helper != command and not credentials.is_own_helper(helper):
+        if wanted:
+            logger.warning("api key helper of the user was kept", extra={"cco_settings": str(settings)})
+        return
+    rest = {name: value for name, value in state.items() if name != "apiKeyHelper"}
+    wanted_state = {**rest, "apiKeyHelper": command} if wanted else rest
+    if wanted_state != state:
+        files.replace_json(settings, wanted_state)
 
 
 def drop_stale_sessions(claude: Path) -> None:

@@ -82,12 +82,23 @@ def _ready(name: str, session: SessionStatus | None) -> str:
         case SessionState.WAITING:
             what = session.waiting_for or "an answer"
             return f"{name} waits ({what}{_for(session)}) since {since}: answer it with 'cco instance attach {name}'."
+        case SessionState.IDLE if session.detail:
+            return f"{name} is idle since {since}, and {session.detail.rstrip('.')}: {_after_failure(name, session)}."
         case SessionState.IDLE:
             return f"{name} is idle since {since}: give it the next prompt with 'cco instance send {name} TEXT'."
         case SessionState.STARTING:
             return f"{name} is ready and Claude is starting{_detail(session)}."
         case SessionState.EXITED:
             return f"{name}: Claude has ended{_detail(session)}; the controller decides about a restart."
+
+
+def _after_failure(name: str, session: SessionStatus) -> str:
+    # Claude Code's own word for an answer 401 or 403.
+    if "authentication_failed" in (session.detail or ""):
+        return (
+            f"give the controller credentials that are accepted, then 'cco instance restart {name}' and send it again"
+        )
+    return f"see 'cco instance attach {name}', or send the prompt again"
 
 
 def _although(ready: Condition) -> str:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -77,11 +77,21 @@ class ScriptedModel:
         port: port to listen on.
         log: file that gets one JSON line per request.
         pace: seconds between two words, so that a demo looks alive.
+        key: the only key, or token, that is answered; another or none gets a 401. Default: all are answered.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, log: Path | None = None, pace: float = 0.0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        log: Path | None = None,
+        pace: float = 0.0,
+        key: str | None = None,
+    ) -> None:
         self._log = log
         self._pace = pace
+        self._key_sha256 = None if key is None else secret_hash(key)
         self._lock = threading.Lock()
         self._records: deque[Record] = deque(maxlen=KEPT_REQUESTS)
         self._count = 0
@@ -142,6 +152,10 @@ class ScriptedModel:
             self._failures[key] += 1
             used_up = turn.fail_times is not None and self._failures[key] > turn.fail_times
         return Turn(turn.text, turn.tool, turn.delay) if used_up else turn
+
+    def lets_in(self, *presented: str | None) -> bool:
+        """Whether one of the hashes is that of the key that is asked for, if one is."""
+        return self._key_sha256 is None or self._key_sha256 in presented
 
     def pause(self, seconds: float) -> None:
         """Wait, but not longer than the server lives."""
@@ -237,7 +251,12 @@ class _Handler(BaseHTTPRequestHandler):
             turn = Turn(text=f"This script cannot be played: {error}.")
         status = turn.fail_status or 200
         name = str(request.get("model") or "scripted")
-        number = model.keep(self._record(talk, name, len(request.get("messages") or []), status))
+        record = self._record(talk, name, len(request.get("messages") or []), status)
+        if not model.lets_in(record.api_key_sha256, record.authorization_sha256):
+            model.keep(replace(record, status=401))
+            self._json(HTTPStatus.UNAUTHORIZED, stream.error(401, "invalid x-api-key"))
+            return
+        number = model.keep(record)
         model.pause(turn.delay)
         if turn.fail_status is not None:
             self._json(turn.fail_status, stream.error(turn.fail_status, "scripted failure"))

@@ -30,7 +30,7 @@ def client() -> Path:
 
 @pytest.fixture
 def model() -> Iterator[ScriptedModel]:
-    with ScriptedModel() as server:
+    with ScriptedModel(key=KEY) as server:
         yield server
 
 
@@ -49,7 +49,7 @@ def committing(name: str) -> str:
     return f"STEP bash echo {name} > {name}.txt && git add -A && git commit -qm 'Add {name}' STEP say done"
 
 
-def test_a_life_without_docker(system: Together, repository: Path) -> None:
+def test_a_life_without_docker(system: Together, repository: Path, model: ScriptedModel) -> None:
     system.up("--runtime", "process")
     assert "NOT isolated" in system.log.read_text()
     system.cco("init", str(repository), "--no-manifest")
@@ -86,13 +86,21 @@ def test_a_life_without_docker(system: Together, repository: Path) -> None:
     assert system.get("web")["status"]["session"]["session_id"] == before["session"]["session_id"]
     system.cco("send", "web", committing("two"))
     eventually(lambda: commits(repository, "web")[0] == "Add two", timeout=60, what="the second commit is at home")
+    system.session_becomes("web", "idle")
+
+    # Started again, in another way: it still has its key, which only the newest run's folder holds.
+    system.cco("instance", "restart", "web", "--wait")
+    system.session_becomes("web", "idle")
+    system.cco("send", "web", committing("three"))
+    eventually(lambda: commits(repository, "web")[0] == "Add three", timeout=60, what="the third commit is at home")
+    assert {record.status for record in model.requests} == {200}
 
     # Deleted it leaves the branch, and nothing else.
     system.cco("delete", "instance", "web")
     assert system.processes(workload.id) == set()
     assert sorted(path.name for path in (system.state_dir / "process").rglob("*")) == ["homes", "workloads"]
     assert not worktree.exists()
-    assert commits(repository, "web") == ["Add two", "Add one", "Begin"]
+    assert commits(repository, "web") == ["Add three", "Add two", "Add one", "Begin"]
     assert system.end(signal.SIGINT) == 0
 
 

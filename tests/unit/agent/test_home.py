@@ -16,6 +16,7 @@ from agent.places import Places
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
+RUNS = (Path("/dev/shm/cco-0123456789ab/secrets"), Path("/run/user/1000/cco-ba9876543210/secrets"))  # noqa: S108  # names
 
 
 @pytest.fixture
@@ -116,6 +117,31 @@ class TestSeeding:
         for wanted in (True, False):
             seeding.set_key_helper(settings, "cat key", wanted=wanted)
             assert files.read_json_object(settings) == {"apiKeyHelper": "theirs"}
+
+    @pytest.mark.parametrize("theirs", ["cat /home/a/secrets/ANTHROPIC_API_KEY", "cat /run/secrets/OTHER", "pass key"])
+    def test_a_helper_that_looks_like_ours_stays(self, places: Places, theirs: str) -> None:
+        settings = places.claude / "settings.json"
+        settings.write_text(json.dumps({"apiKeyHelper": theirs}))
+        for wanted in (True, False):
+            seeding.set_key_helper(settings, credentials.helper_command(RUNS[1]), wanted=wanted)
+            assert files.read_json_object(settings) == {"apiKeyHelper": theirs}
+
+    @pytest.mark.parametrize("earlier", [*RUNS, Path("/run/secrets")])
+    def test_the_key_helper_of_an_earlier_run_is_replaced(self, places: Places, earlier: Path) -> None:
+        settings = places.claude / "settings.json"
+        settings.write_text('{"model": "opus"}')
+        now = credentials.helper_command(RUNS[1])
+        for helper in (credentials.helper_command(earlier), now, now):
+            seeding.set_key_helper(settings, helper, wanted=True)
+        assert files.read_json_object(settings) == {"model": "opus", "apiKeyHelper": now}
+
+    @pytest.mark.parametrize("earlier", [*RUNS, Path("/run/secrets")])
+    def test_the_key_helper_of_an_earlier_run_goes_when_a_token_comes(self, places: Places, earlier: Path) -> None:
+        settings = places.claude / "settings.json"
+        settings.write_text('{"model": "opus"}')
+        seeding.set_key_helper(settings, credentials.helper_command(earlier), wanted=True)
+        seeding.set_key_helper(settings, credentials.helper_command(RUNS[1]), wanted=False)
+        assert files.read_json_object(settings) == {"model": "opus"}
 
     def test_stale_sessions_are_dropped(self, places: Places) -> None:
         seeding.drop_stale_sessions(places.claude)

@@ -52,6 +52,14 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
         ("waits for an answer", "cco instance send web TEXT"),
     ),
     "idle": (instance(READY, session={"state": "idle"}), ("idle since", "cco instance send web TEXT")),
+    "idle after a failed turn": (
+        instance(READY, session={"state": "idle", "detail": "the last turn failed: rate_limit: at 5pm."}),
+        ("idle since", "and the last turn failed: rate_limit: at 5pm: see 'cco instance attach web'"),
+    ),
+    "idle because its credentials are refused": (
+        instance(READY, session={"state": "idle", "detail": "the last turn failed: authentication_failed: invalid"}),
+        ("authentication_failed: invalid: give the controller credentials", "cco instance restart web"),
+    ),
     "claude starting": (
         instance(READY, session={"state": "starting", "detail": "waiting for credentials"}),
         ("Claude is starting (waiting for credentials)",),

@@ -186,6 +186,23 @@ def test_records_hold_hashes_of_credentials(model: ScriptedModel) -> None:
     assert data["requests"][0]["authorization_sha256"] == secret_hash("token")
 
 
+def test_only_the_key_is_answered_where_one_is_asked_for() -> None:
+    request = {"model": "m", "messages": [user("STEP say hello")], "tools": TOOLS}
+    with ScriptedModel(key="right") as model:
+        statuses = [
+            call(model, "POST", "/v1/messages", request, headers)[0]
+            for headers in (
+                {},
+                {"x-api-key": ""},
+                {"x-api-key": "wrong"},
+                {"x-api-key": "right"},
+                {"authorization": "Bearer right"},
+            )
+        ]
+        assert statuses == [401, 401, 401, 200, 200]
+        assert [record.status for record in model.requests] == statuses
+
+
 def test_other_addresses(model: ScriptedModel) -> None:
     assert call(model, "HEAD", "/api/hello") == (200, b"")
     assert call(model, "HEAD", "/nothing")[0] == 404
