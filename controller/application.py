@@ -75,10 +75,10 @@ class Application:
         self._reconciler = self._make_reconciler()
         self._instances = self._make_loop()
         self._parts: tuple[Part, ...] = (
+            self._disk,  # before anything that starts an instance: it looks at once
             self._make_repository_loop(),
             self._instances,
             UsageRecorder(self._links, store.instances, settings.heartbeat_seconds),
-            self._disk,
             SilenceWatch(self._links, self._reconciler.pace, store.instances.name_of, self._wake),
             self._orphans.timer,
             StreamServer(settings.controller_socket, self._routes(), store.check_fence),

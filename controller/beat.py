@@ -15,11 +15,14 @@ class Beat:
         name: of the thread.
         seconds: between two beats; the first comes after that time.
         failure: what the log says when one failed, for example ``usage not recorded``.
+        first_within: the first beat comes at once, and :meth:`start` waits so many seconds for its end.
     """
 
-    def __init__(self, name: str, seconds: float, failure: str) -> None:
+    def __init__(self, name: str, seconds: float, failure: str, *, first_within: float | None = None) -> None:
         self._seconds = seconds
         self._failure = failure
+        self._first_within = first_within
+        self._first_is_over = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -30,6 +33,8 @@ class Beat:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        if self._first_within is not None:  # in the thread, too: a look at a disk that does not answer may never end
+            self._first_is_over.wait(self._first_within)
 
     def stop(self) -> None:
         """End and join the thread; idempotent, also when it never began."""
@@ -43,11 +48,17 @@ class Beat:
         return self._stop.is_set()
 
     def _run(self) -> None:
-        logger = logging.getLogger(type(self).__module__)
+        if self._first_within is not None:
+            self._beat_once()
+        self._first_is_over.set()
         while not self._stop.wait(self._seconds):
-            try:
-                self.beat()
-            except CcoError as error:
-                logger.warning(self._failure, extra={"cco_reason": error.reason})
-            except Exception:  # the thread must outlive a bug, or it would never be done again
-                logger.exception(self._failure)
+            self._beat_once()
+
+    def _beat_once(self) -> None:
+        logger = logging.getLogger(type(self).__module__)
+        try:
+            self.beat()
+        except CcoError as error:
+            logger.warning(self._failure, extra={"cco_reason": error.reason})
+        except Exception:  # the thread must outlive a bug, or it would never be done again
+            logger.exception(self._failure)

@@ -72,7 +72,8 @@ class Settings(BaseSettings):
         claude: Claude Code's program for runtime ``process``, a path or a name to look for on PATH.
         model_base_url: where Claude Code finds its model; default: ``ANTHROPIC_BASE_URL``, else the usual place.
         max_instances: how many instances may be declared; ``0`` = no limit.
-        disk_full_percent: from here on a disk counts as too full: nothing is started, and who fills it is parked.
+        disk_full_percent: from here on a disk counts as too full, unless 50 GiB of it are free: nothing is started, and
+            who fills it is parked.
         resync_seconds: every object is looked at again at least this often.
         workers: passes that run at the same time; container starts do not get faster beyond four.
         lease_seconds: a controller that shows no sign of life for so long is replaced by its standby.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller.resources.quantity import format_bytes
+from controller.space import Space
 
 from .examination import Finding, failed, notable, unknown, well
 
-NEAR = 0.05
-"""So much short of the mark is worth a warning."""
 LITTLE_BYTES = 512 * 1024**2
 LITTLE_INODES = 0.05
 NEARLY_NO_INODES = 0.01
@@ -26,30 +25,26 @@ class Room:
     Attributes:
         uses: what of ours lies there.
         path: where we looked.
-        free: bytes an ordinary user may still write.
         inodes: share of inodes that are free; 1 where the file system has no fixed number of them.
     """
 
     uses: tuple[str, ...]
     path: Path
-    free: int
-    total: int
+    space: Space
     inodes: float
 
-    @property
-    def used(self) -> float:
-        """Share that is not free, 0 to 1."""
-        return 1 - self.free / self.total if self.total else 0.0
-
     def severity(self, mark: float) -> int:
-        """Return 0 for enough, 1 for little, 2 for too little: what the controller's own watch starts nothing on."""
-        if self.used >= mark or self.inodes < NEARLY_NO_INODES:
+        """Return 0 for enough, 1 for little, 2 for too little of anything, 3 where the controller starts nothing."""
+        if self.space.is_full(mark):
+            return 3
+        if self.inodes < NEARLY_NO_INODES:
             return 2
-        return int(self.used >= mark - NEAR or self.free < LITTLE_BYTES or self.inodes < LITTLE_INODES)
+        little = self.space.free < LITTLE_BYTES or self.inodes < LITTLE_INODES
+        return int(self.space.is_nearly_full(mark) or little)
 
     def __str__(self) -> str:
-        text = f"{', '.join(self.uses)} ({self.path}): {format_bytes(_rounded(self.free))} of "
-        text += f"{format_bytes(_rounded(self.total))} free"
+        text = f"{', '.join(self.uses)} ({self.path}): {format_bytes(_rounded(self.space.free))} of "
+        text += f"{format_bytes(_rounded(self.space.total))} free"
         return text if self.inodes >= LITTLE_INODES else f"{text}, {self.inodes:.1%} of the inodes"
 
 
@@ -69,25 +64,30 @@ def examine_disk(places: Iterable[tuple[str, Path]], mark: float) -> Finding:
             return unknown(f"{there} ({use}) cannot be looked at: {error.strerror}")
         if device in rooms:
             uses = rooms[device].uses
-            room = Room(uses if use in uses else (*uses, use), rooms[device].path, room.free, room.total, room.inodes)
+            room = replace(room, uses=uses if use in uses else (*uses, use), path=rooms[device].path)
         rooms[device] = room
-    worst = sorted(rooms.values(), key=lambda room: (-room.severity(mark), room.free))
+    worst = sorted(rooms.values(), key=lambda room: (-room.severity(mark), room.space.free))
     if not worst:
         return unknown("there is no place to look at")
     bad = [room for room in worst if room.severity(mark)]
     if not bad:
         return well("; ".join(map(str, worst)))
     message = "; ".join(map(str, bad))
-    if bad[0].severity(mark) == 1:
-        return notable(f"{message}: free some space before it is full", _WHERE)
-    return failed(f"{message}: too full ({mark:.0%} is the mark), so nothing is started; free some space", _WHERE)
+    match bad[0].severity(mark):
+        case 1:
+            return notable(f"{message}: free some space before it is full", _WHERE)
+        case 2:
+            return failed(f"{message}: nearly no file can be made any more; remove some", _WHERE)
+        case _:
+            told = f"{mark:.0%} is the mark"
+            return failed(f"{message}: too full ({told}), so nothing is started; free some space", _WHERE)
 
 
 def measure(use: str, path: Path) -> Room:
     """Return what is left on the file system of an existing folder."""
     found = os.statvfs(path)
     inodes = found.f_favail / found.f_files if found.f_files else 1.0
-    return Room((use,), path, found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, inodes)
+    return Room((use,), path, Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize), inodes)
 
 
 def nearest(path: Path) -> Path:

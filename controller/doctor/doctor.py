@@ -12,6 +12,7 @@ from pathlib import Path
 
 from controller.agents.protocol import Heard
 from controller.errors import CcoError, Terminal
+from controller.reconcile.observed import Pace
 from controller.release import program_version
 from controller.resources import Instance
 from controller.resources.check import Check, CheckStatus, Diagnosis, Repair, Repairs
@@ -142,13 +143,13 @@ class Doctor:
         return EngineChecks(self.engine(), facts, self.runtimes.named(ENGINE_RUNTIME), wanted)
 
     def _fleet_looks(self, rows: Shared[list[Instance]]) -> Iterator[tuple[str, Look]]:
-        heartbeat = self.settings.heartbeat_seconds
+        silent_after = Pace(self.settings.heartbeat_seconds).silent_after
         yield (
             "repositories",
             lambda: fleet.examine_repositories(self.store.repositories.list(), self.workspaces.inspect_repository),
         )
         yield "instances", lambda: fleet.examine_instances(rows.get())
-        yield "agents", lambda: fleet.examine_agents(rows.get(), self.heard(), heartbeat)
+        yield "agents", lambda: fleet.examine_agents(rows.get(), self.heard(), silent_after)
         yield "orphans", lambda: fleet.examine_orphans(self._orphans_that_matter(rows.get()))
         yield "events", lambda: fleet.examine_events(self.store.events.list(limit=_EVENTS), datetime.now(UTC))
 

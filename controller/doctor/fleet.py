@@ -25,7 +25,6 @@ from .capacity import demanding
 from .examination import Finding, failed, notable, unknown, well
 
 RECENT = timedelta(hours=1)
-SILENT_HEARTBEATS = 3
 _NAMED = 3
 _UNWELL = (DisplayState.ERROR, DisplayState.UNKNOWN)
 
@@ -95,18 +94,25 @@ def examine_instances(instances: Sequence[Instance]) -> Finding:
     )
 
 
-def examine_agents(instances: Iterable[Instance], heard: Mapping[str, Heard], heartbeat: float) -> Finding:
-    """Judge whether the agent of every running instance reports in time."""
+def examine_agents(instances: Iterable[Instance], heard: Mapping[str, Heard], silent_after: float) -> Finding:
+    """Judge whether the agent of every running instance reports in time.
+
+    Args:
+        instances: all that are declared.
+        heard: the newest report of each, by uid.
+        silent_after: seconds without a report after which the loop, too, says that an agent is silent.
+    """
     running = [each for each in instances if each.status.workload is not None and each.status.session is not None]
     running = demanding(running)
-    limit = SILENT_HEARTBEATS * heartbeat
     silent = [
-        each.metadata.name for each in running if (report := heard.get(each.metadata.uid)) is None or report.age > limit
+        each.metadata.name
+        for each in running
+        if (report := heard.get(each.metadata.uid)) is None or report.age >= silent_after
     ]
     if silent:
         names = ", ".join(silent[:_NAMED]) + (" ..." if len(silent) > _NAMED else "")
         return notable(
-            f"{_count(len(silent), 'agent')} silent for more than {limit:g} s: {names}", f"cco why {silent[0]}"
+            f"{_count(len(silent), 'agent')} silent for {silent_after:g} s or more: {names}", f"cco why {silent[0]}"
         )
     if not running:
         return well("no instance is running")

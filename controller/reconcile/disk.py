@@ -17,6 +17,7 @@ from pathlib import Path
 
 from controller.agents import Agents, Report
 from controller.beat import Beat
+from controller.space import Space
 
 from .observed import DiskVerdict
 
@@ -25,23 +26,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
 RELIEF_SECONDS = 60.0
 """After one was parked, so long until another one is: what it held may have to be removed by hand."""
-RECOVERY = 0.05
-"""A file system counts as full until it is emptier than the mark by this share."""
-LEAST_FREE = 512 * 1024**2
-"""However large a disk is, this much free space is no danger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """How full a file system is."""
-
-    total: int
-    free: int
-
-    @property
-    def used(self) -> float:
-        """Share in use, 0 to 1."""
-        return 1 - self.free / self.total if self.total else 0.0
+FIRST_LOOK_SECONDS = 5.0
+"""For so long the loops wait for the first look; a disk that does not answer must not keep them from starting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ def choose(occupants: Mapping[str, Occupant], before: Mapping[str, int], mark: f
         before: what each one occupied at the look before.
         mark: share in use from which on a file system is too full.
     """
-    pressed = {uid: each for uid, each in occupants.items() if each.space is not None and is_full(each.space, mark)}
+    pressed = {uid: each for uid, each in occupants.items() if each.space is not None and each.space.is_full(mark)}
     return max(
         pressed,
         key=lambda uid: (pressed[uid].held - before.get(uid, pressed[uid].held), pressed[uid].held, uid),
@@ -80,13 +66,8 @@ def why_parked(name: str, chosen: Occupant) -> str:
     )
 
 
-def is_full(space: Space, mark: float) -> bool:
-    """Tell whether a file system is past the mark."""
-    return space.used >= mark and space.free < max(LEAST_FREE, space.total * (1 - mark))
-
-
 class DiskWatch(Beat):
-    """Looks every ten seconds.
+    """Looks every ten seconds, for the first time before :meth:`start` is over.
 
     Starts are held at the first look that finds a disk too full. Somebody is parked at the second in a row: agents
     know at once how full a disk is, but what an instance holds only when they have added it up again, which they do
@@ -109,7 +90,7 @@ class DiskWatch(Beat):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("disk", LOOK_SECONDS, "disk not looked at")
+        super().__init__("disk", LOOK_SECONDS, "disk not looked at", first_within=FIRST_LOOK_SECONDS)
         self._links = links
         self._name_of = name_of
         self._places = places
@@ -152,14 +133,12 @@ class DiskWatch(Beat):
             self._wake(name)
 
     def _find_full(self, occupants: Mapping[str, Occupant]) -> str | None:
-        mark = self._mark - RECOVERY if self._full is not None else self._mark
-        for place in self._places:
-            space = _space(place)
-            if space is not None and is_full(space, mark):
-                return _too_full(f"the disk of {place}", space)
-        for each in occupants.values():
-            if each.space is not None and is_full(each.space, mark):
-                return _too_full("the disk that instances write to", each.space)
+        looks = ((f"the disk of {place}", _space(place)) for place in self._places)
+        reports = (("the disk that instances write to", each.space) for each in occupants.values())
+        is_too_full = Space.is_full if self._full is None else Space.is_nearly_full
+        for what, space in (*looks, *reports):
+            if space is not None and is_too_full(space, self._mark):
+                return _too_full(what, space)
         return None
 
 

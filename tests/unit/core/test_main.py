@@ -21,7 +21,7 @@ import pytest
 from api.controller_link import ControllerLink
 from controller import __main__ as program
 from controller.errors import Terminal
-from controller.reconcile import sources
+from controller.reconcile import disk, sources
 from controller.resources import (
     Condition,
     InstanceManifest,
@@ -33,6 +33,7 @@ from controller.resources import (
 from controller.resources.instance import InstanceSpec
 from controller.runtime.choice import Runtimes, only
 from controller.settings import Settings
+from controller.space import Space
 from controller.store import Store
 from support.agent_peer import Peer
 from support.deadline import eventually
@@ -300,6 +301,22 @@ def test_the_parts_are_put_together(folder: Path, state: Path, declared: Store, 
         controller.join(3.0)
     assert not controller.is_alive(), "it ends in time"
     assert set(threading.enumerate()) <= before, "and leaves no thread behind"
+
+
+@pytest.mark.usefixtures("here")
+def test_on_a_full_disk_nothing_is_started_not_even_at_first(
+    folder: Path, state: Path, declared: Store, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_space", lambda _: Space(100 * 2**30, 2**30))
+    settings, stop = Settings(state_dir=state, root=folder), threading.Event()
+    controller = threading.Thread(target=program.run, args=(settings, stop), daemon=True)
+    controller.start()
+    try:
+        until(lambda: (seen := ready(declared)) and seen.reason == "DiskPressure", "the word about the disk")
+    finally:
+        stop.set()
+        controller.join(3.0)
+    assert starts(engine) == 0
 
 
 def told(state: Path) -> dict[str, str]:

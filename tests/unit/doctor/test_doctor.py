@@ -12,6 +12,7 @@ import pytest
 from controller.doctor.doctor import Doctor
 from controller.doctor.examination import Examiner
 from controller.errors import Conflict
+from controller.reconcile.observed import Pace
 from controller.resources import InstanceManifest, ManifestMetadata
 from controller.resources.check import CATALOGUE, Check, CheckStatus
 from controller.resources.instance import InstanceSpec
@@ -98,6 +99,18 @@ def test_one_instance_that_needs_an_engine_is_enough(world: World, view: FakeEng
     found = by_name(doctor)
     assert set(found) >= ENGINE_CHECKS | {"process"}
     assert "mine:1" in found["image"].message
+
+
+def test_an_agent_is_silent_when_the_loop_says_so(world: World, view: FakeEngineView) -> None:
+    world.register()
+    uid = world.declare().metadata.uid
+    world.settle()
+    silent_after = Pace(world.settings.heartbeat_seconds).silent_after
+    doctor = make(world, view)
+    world.agents.of(uid).age = silent_after - 0.1
+    assert by_name(doctor)["agents"].message == "1 agent reporting"
+    world.agents.of(uid).age = silent_after
+    assert by_name(doctor)["agents"].status is CheckStatus.WARN
 
 
 def test_an_engine_that_is_away_fails_and_the_rest_goes_on(world: World, view: FakeEngineView) -> None:

@@ -27,6 +27,7 @@ from controller.doctor.leftovers import (
 )
 from controller.leadership import LOCK_NAME
 from controller.resources.check import CheckStatus, Fixer
+from controller.space import Space
 from controller.workspace.git import OLDEST_GIT
 from support.ready_database import open_ready
 from ui.cli.doctor import programs
@@ -49,7 +50,7 @@ def mode(path: Path) -> int:
 
 
 def room(*, free: int, total: int = 100 * GIB, inodes: float = 1.0) -> Room:
-    return Room(("state directory",), Path("/x"), free, total, inodes)
+    return Room(("state directory",), Path("/x"), Space(total, free), inodes)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,11 @@ def room(*, free: int, total: int = 100 * GIB, inodes: float = 1.0) -> Room:
         (room(free=50 * GIB), 0),
         (room(free=16 * GIB), 0),
         (room(free=14 * GIB), 1),
-        (room(free=10 * GIB), 2),
-        (room(free=0), 2),
+        (room(free=10 * GIB), 3),
+        (room(free=0), 3),
+        (room(free=390 * GIB, total=4000 * GIB), 0),
+        (room(free=51 * GIB, total=4000 * GIB), 1),
+        (room(free=49 * GIB, total=4000 * GIB), 3),
         (room(free=400 * 1024**2, total=GIB), 1),
         (room(free=50 * GIB, inodes=0.04), 1),
         (room(free=50 * GIB, inodes=0.001), 2),
@@ -71,7 +75,7 @@ def test_how_bad_it_is(found: Room, severity: int) -> None:
 
 
 def test_the_same_file_system_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, 50 * GIB, 100 * GIB, 1.0))
+    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, Space(100 * GIB, 50 * GIB), 1.0))
     places = [("state directory", tmp_path), ("worktrees", tmp_path / "not" / "there"), ("worktrees", tmp_path)]
     finding = examine_disk(places, 0.9)
     assert finding.status is CheckStatus.OK
@@ -79,14 +83,24 @@ def test_the_same_file_system_is_told_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_disk_that_fills_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, 12 * GIB, 100 * GIB, 1.0))
+    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, Space(100 * GIB, 12 * GIB), 1.0))
     assert examine_disk([("worktrees", tmp_path)], 0.9).status is CheckStatus.WARN
-    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, 5 * GIB, 100 * GIB, 0.005))
+    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, Space(100 * GIB, 5 * GIB), 0.005))
     finding = examine_disk([("worktrees", tmp_path)], 0.9)
     assert finding.status is CheckStatus.FAIL
     assert (
         f"worktrees ({tmp_path}): 5Gi of 100Gi free, 0.5% of the inodes: too full (90% is the mark)" in finding.message
     )
+
+
+def test_what_the_controller_does_not_act_upon_is_not_said_to_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "measure", lambda use, path: Room((use,), path, Space(100 * GIB, 50 * GIB), 0.005))
+    finding = examine_disk([("worktrees", tmp_path)], 0.9)
+    assert finding.status is CheckStatus.FAIL
+    assert "0.5% of the inodes: nearly no file can be made" in finding.message
+    assert "nothing is started" not in finding.message
 
 
 def test_nothing_to_look_at_is_unknown() -> None:

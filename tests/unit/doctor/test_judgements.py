@@ -238,12 +238,12 @@ def running() -> Instance:
 
 
 def test_agents_that_are_silent() -> None:
-    assert examine_agents([instance()], {}, 5.0).message == "no instance is running"
-    assert examine_agents([running()], {UID: heard(age=14)}, 5.0) == Finding(OK, "1 agent reporting")
-    for reports in ({UID: heard(age=16)}, {}):
-        finding = examine_agents([running()], reports, 5.0)
+    assert examine_agents([instance()], {}, 20.0).message == "no instance is running"
+    assert examine_agents([running()], {UID: heard(age=19.9)}, 20.0) == Finding(OK, "1 agent reporting")
+    for reports in ({UID: heard(age=20.0)}, {}):
+        finding = examine_agents([running()], reports, 20.0)
         assert (finding.status, finding.fix) == (WARN, "cco why web")
-        assert "15 s: web" in finding.message
+        assert "silent for 20 s or more: web" in finding.message
 
 
 def event(reason: str, *, first: datetime, last: datetime, count: int = 1, warning: bool = True) -> Event:

@@ -13,8 +13,9 @@ import pytest
 from controller.agents import Heard, Report
 from controller.errors import Unavailable
 from controller.reconcile import disk
-from controller.reconcile.disk import DiskWatch, Occupant, Space, choose, is_full
+from controller.reconcile.disk import DiskWatch, Occupant, choose
 from controller.reconcile.observed import DiskVerdict
+from controller.space import Space
 from support.deadline import eventually
 
 GIBIBYTE = 1024**3
@@ -56,20 +57,6 @@ class Fleet:
     def watch(self, *places: Path, name_of: Callable[[str], str | None] = str.lower) -> DiskWatch:
         links: Any = self
         return DiskWatch(links, name_of, places, MARK, self.woken.append, clock=lambda: self.now)
-
-
-@pytest.mark.parametrize(
-    ("space", "full"),
-    [
-        (Space(HUNDRED, 11 * GIBIBYTE), False),
-        (Space(HUNDRED, 10 * GIBIBYTE - 1), True),
-        (Space(2**30, 2**20), True),
-        (Space(2**60, 2**58), False),
-        (Space(0, 0), False),
-    ],
-)
-def test_full_is(space: Space, *, full: bool) -> None:
-    assert is_full(space, MARK) is full
 
 
 def test_the_one_that_grew_most_is_chosen_and_else_the_largest() -> None:
@@ -180,6 +167,42 @@ def test_a_real_folder_has_space_and_one_that_is_not_there_fills_nothing(tmp_pat
     assert watch.verdict("WEB") == DiskVerdict()
     watch.beat()
     assert watch.verdict("WEB").evict is None
+
+
+def test_a_large_disk_has_room_where_a_small_one_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terabytes = 4000 * GIBIBYTE
+    spaces = iter(Space(terabytes, free * GIBIBYTE) for free in (390, 49, 51, 53))
+    monkeypatch.setattr(disk, "_space", lambda _: next(spaces))
+    watch = Fleet().watch(tmp_path)
+    told = []
+    for _ in range(4):
+        watch.beat()
+        told.append(watch.verdict("WEB").full is not None)
+    assert told == [False, True, True, False], "full it is with little space, and until there is clearly more"
+
+
+def test_what_it_finds_first_is_known_before_anything_else_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "_space", lambda _: Space(HUNDRED, GIBIBYTE))
+    watch = Fleet().watch(tmp_path)
+    watch.start()
+    full = watch.verdict("WEB").full
+    watch.stop()
+    assert full is not None
+
+
+def test_a_disk_that_does_not_answer_keeps_nothing_from_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(disk, "FIRST_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(disk, "_space", lambda _: answer.wait(10.0) and None)
+    watch = Fleet().watch(tmp_path)
+    watch.start()
+    assert not answer.is_set()
+    answer.set()
+    watch.stop()
 
 
 def test_it_looks_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
