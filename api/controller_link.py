@@ -18,6 +18,7 @@ from controller.resources.check import CheckStatus, Diagnosis, Repairs
 from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
 from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 
+from .advice import CONTROLLER_LOG, START
 from .problems import Refused
 from .wire import Attach, EngineAnswer, PartHealth, Plan, Problem
 
@@ -208,8 +209,8 @@ class _Connection(http.client.HTTPConnection):
 def _unavailable(what: str) -> Unavailable:
     return Unavailable(
         "ControllerUnavailable",
-        f"the controller {what}, so only stored state can be shown: see 'docker compose ps' and 'docker compose logs "
-        "controller'",
+        f"the controller {what}, so only stored state can be shown: start it with {START}, or see its log "
+        f"({CONTROLLER_LOG})",
         delay=2.0,
     )
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 from controller.errors import Terminal
 from controller.settings import Settings
+
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 
 def server_address(settings: Settings, server: str | None) -> str:
@@ -21,7 +25,22 @@ def server_token(settings: Settings) -> str | None:
     Raises:
         Terminal: ``TokenUnreadable``.
     """
-    return os.environ.get("CCO_TOKEN") or _read_token(settings)
+    return os.environ.get("CCO_TOKEN", "").strip() or _read_token(settings)
+
+
+def check_token(token: str) -> str:
+    """Return the token if an HTTP header can carry it; the error never shows any of it.
+
+    Raises:
+        Terminal: ``TokenUnreadable``.
+    """
+    if _TOKEN.fullmatch(token) is None:
+        raise Terminal(
+            "TokenUnreadable",
+            "the API token is empty or has a character that no token has (a space, a line break, one outside ASCII): "
+            "check CCO_TOKEN, or the file that --token-file or CCO_TOKEN_FILE names",
+        )
+    return token
 
 
 def _read_token(settings: Settings) -> str | None:

@@ -22,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import problems
+from .advice import SERVER_LOG
 from .auth import Auth
 from .rate import RateLimit
 from .wire import MAX_BODY_BYTES
@@ -90,7 +91,7 @@ class Gate:
             logger.exception("request failed", extra={"cco_path": scope["path"], "cco_method": scope["method"]})
             if answer.started:
                 raise
-            detail = "the server failed to answer this request; its log says why ('docker compose logs server')"
+            detail = f"the server failed to answer this request; its log says why ({SERVER_LOG})"
             response = problems.respond(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", detail)
             await response(scope, receive, answer.send)
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 import httpx
 from pydantic import ValidationError
 
+from .advice import SERVER_LOG, START
+from .destination import check_token
 from .wire import FieldError, Problem
 
 ATTEMPTS: Final = 3
@@ -51,9 +53,9 @@ class Transport:
         self._has_token = token is not None
         headers = {"Accept": "application/json"}
         if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {check_token(token)}"
         try:
-            url = httpx.URL(self.base_url)
+            url = _address(self.base_url)
             self._http = httpx.Client(
                 base_url=url,
                 headers=headers,
@@ -151,12 +153,12 @@ class Transport:
             yield
         except httpx.ConnectError as error:
             raise ServerUnavailable(
-                f"no cc-orchestrator server answers at {self.base_url} ({_cause(error)}): start it with 'make up', or "
+                f"no cc-orchestrator server answers at {self.base_url} ({_cause(error)}): start it with {START}, or "
                 "name another one with --server or CCO_SERVER"
             ) from error
         except httpx.TimeoutException as error:
             raise ServerUnavailable(
-                f"the server at {self.base_url} did not answer in time: see its log ('docker compose logs server')"
+                f"the server at {self.base_url} did not answer in time: see its log ({SERVER_LOG})"
             ) from error
         except httpx.HTTPError as error:
             raise ServerUnavailable(f"the connection to {self.base_url} broke ({_cause(error)}): try again") from error
@@ -182,6 +184,15 @@ class Transport:
             f"{self.base_url} answered {response.status_code} without saying why, so it is probably not a "
             "cc-orchestrator server: check --server or CCO_SERVER",
         )
+
+
+def _address(text: str) -> httpx.URL:
+    """Return the URL; raises ``ValueError`` for one that nobody can be reached at over HTTP."""
+    url = httpx.URL(text)
+    if url.scheme not in {"http", "https"} or not url.host:
+        msg = "write http://HOST:PORT"
+        raise ValueError(msg)
+    return url
 
 
 def _given(params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
+from api.advice import START
 from api.problems import Refused
 from controller.errors import Unavailable
 from controller.logs import recent_lines
@@ -33,7 +34,7 @@ def get_diagnosis(controller: TheController) -> Response:
     if found.version == program_version():
         check = _controller(CheckStatus.OK, f"answers, version {found.version}")
     else:
-        message = f"is of version {found.version}, the server of {program_version()}: restart both ('make up')"
+        message = f"is of version {found.version}, the server of {program_version()}: restart both ({START})"
         check = _controller(CheckStatus.FAIL, message)
     return answer(found.model_copy(update={"checks": in_order((check, *found.checks))}))
 

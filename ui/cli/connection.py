@@ -25,7 +25,7 @@ def open_client(invocation: Invocation) -> Client:
 def find_token(invocation: Invocation) -> str | None:
     """Return the token a client would send, for the one place where a person has to hand it on: the login link."""
     path = Path(os.environ.get("CCO_TOKEN_FILE") or invocation.settings.token_file)
-    token = read_token_flag(invocation) or os.environ.get("CCO_TOKEN")
+    token = read_token_flag(invocation) or os.environ.get("CCO_TOKEN", "").strip() or None
     if token is None and path.is_file():
         token = path.read_text(encoding="ascii").strip()
     return token or None

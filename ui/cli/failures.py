@@ -39,6 +39,7 @@ _CODE_OF_STATUS = {
     422: ExitCode.INVALID,
     504: ExitCode.TIMEOUT,
 }
+_CODE_OF_REASON = {"InvalidConfig": ExitCode.INVALID, "TokenUnreadable": ExitCode.DENIED}
 
 
 def translate(error: BaseException) -> Failure | None:
@@ -56,8 +57,7 @@ def translate(error: BaseException) -> Failure | None:
         from controller.errors import CcoError  # noqa: PLC0415  # imported already, see the line above
 
         if isinstance(error, CcoError):
-            code = ExitCode.INVALID if error.reason == "InvalidConfig" else ExitCode.GENERAL
-            return Failure(error.message, code=code)
+            return Failure(error.message, code=_CODE_OF_REASON.get(error.reason, ExitCode.GENERAL))
     if isinstance(error, FileNotFoundError):
         return Failure(f"{error.filename}: there is no such file or folder", code=ExitCode.NOT_FOUND)
     if isinstance(error, OSError):

@@ -217,7 +217,7 @@ def test_what_would_lead_to_another_resource_is_not_asked(part: str) -> None:
 def test_nobody_there_is_said_with_the_way_out() -> None:
     with Client("http://127.0.0.1:1", TOKEN) as client, pytest.raises(ServerUnavailable) as refused:
         client.version()
-    assert "make up" in str(refused.value)
+    assert "start it with 'cco up' or 'make up'" in str(refused.value)
     assert "http://127.0.0.1:1" in str(refused.value)
     with pytest.raises(ServerUnavailable), Client("http://127.0.0.1:1", TOKEN) as client:
         next(iter(client.watch()))
@@ -241,8 +241,16 @@ def test_another_program_is_recognised(answer: httpx.Response) -> None:
 
 @pytest.mark.parametrize("url", ["http://", "ftp://x", "http://[::1", "http://x:y"])
 def test_an_address_that_is_none_is_said(url: str) -> None:
-    with pytest.raises(ServerUnavailable), Client(url, TOKEN) as client:
+    with pytest.raises(ServerUnavailable, match="is not the address of a server"), Client(url, TOKEN) as client:
         client.version()
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\r", f"{TOKEN} x", f"{TOKEN}é", f"a\n{TOKEN}", ""])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(Terminal, match="the API token is empty or has a character") as refused:
+        Client("http://127.0.0.1:1", token)
+    assert refused.value.reason == "TokenUnreadable"
+    assert TOKEN not in str(refused.value)
 
 
 def test_the_token_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,6 +291,8 @@ def test_server_and_token_are_found_in_order(
     monkeypatch.setenv("CCO_TOKEN", "from-environment")
     monkeypatch.setenv("CCO_SERVER", "box:9000")
     assert ask() == ("http://box:9000/", "Bearer from-environment")
+    monkeypatch.setenv("CCO_TOKEN", " from-environment \r\n")
+    assert ask()[1] == "Bearer from-environment"
     assert ask(server="http://flag", token="from-flag")  # noqa: S106 - not a secret == ("http://flag/", "Bearer from-flag")
     monkeypatch.delenv("CCO_TOKEN")
     monkeypatch.setenv("CCO_TOKEN_FILE", str(tmp_path))

@@ -146,7 +146,8 @@ def test_events_are_told_by_object_and_together(http: httpx.Client, web: str, st
 def test_without_a_controller_its_answers_are_503(http: httpx.Client, part: str) -> None:
     refused = http.get(f"/api/instances/web/{part}")
     assert (refused.status_code, refused.json()["reason"]) == (503, "ControllerUnavailable")
-    assert "docker compose" in refused.json()["detail"]
+    detail = refused.json()["detail"]
+    assert "start it with 'cco up' or 'make up', or see its log ('docker compose logs controller', or" in detail
     assert "retry-after" in refused.headers
     assert http.get(f"/api/instances/none/{part}").status_code == 404
 

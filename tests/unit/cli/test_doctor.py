@@ -108,6 +108,17 @@ def test_a_wrong_token_is_told(healthy: Installation, look: Callable[..., Checks
     assert "401" in checks["server"]["message"]
 
 
+def test_the_port_is_ours_though_the_token_is_gone(
+    healthy: Installation, look: Callable[..., Checks], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CCO_SERVER")
+    monkeypatch.setenv("CCO_PORT", healthy.address.rsplit(":", 1)[1])
+    monkeypatch.setenv("CCO_TOKEN_FILE", str(tmp_path / "gone"))
+    checks = look()
+    assert "401" in checks["server"]["message"]
+    assert (checks["port"]["status"], "is our server's" in checks["port"]["message"]) == ("OK", True)
+
+
 def test_versions_that_differ(
     healthy: Installation, look: Callable[..., Checks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +166,7 @@ def state(tmp_path: Path, docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -
 def test_with_the_server_down(state: Path, look: Callable[..., Checks]) -> None:
     checks = look()
     assert unwell(checks) == {"server": "FAIL"}
-    assert checks["server"]["fix"] == "make up"
+    assert checks["server"]["fix"] == "cco up, or make up"
     assert "is free" in checks["port"]["message"]
     assert f"{state}/state.db is sound" in checks["database"]["message"]
 

@@ -37,6 +37,8 @@ SECONDS = 14.0
 """More than the client waits for the server, so that its words and not ours tell what is wrong."""
 
 CLOCK_SECONDS = 5.0
+_START = "cco up, or make up"
+_SERVER_LOG = "docker compose logs server, or the terminal of cco up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Visit:
         if not self._is_named():
             yield (
                 "port",
-                lambda: examine_port(settings.host, settings.port, ours=self._answered_in_the_end() is not None),
+                lambda: examine_port(settings.host, settings.port, ours=self._server_is_ours()),
             )
 
     def is_here(self, settings: Settings) -> bool:
@@ -133,9 +135,9 @@ class Visit:
         try:
             answer = self._answer.get()
         except ApiError as error:
-            return failed(f"the server answered {error.status}: {error.detail}", "docker compose logs server")
+            return failed(f"the server answered {error.status}: {error.detail}", _SERVER_LOG)
         except (ClientError, Failure, CcoError) as error:
-            return failed(str(error), "make up")
+            return failed(str(error), _START)
         seconds = answer.answered - answer.asked
         return well(f"answers at {answer.address}; it took {seconds:.1f} s to look at everything")
 
@@ -148,7 +150,7 @@ class Visit:
             return notable(
                 f"this command line is {ours} and the server {theirs}: what one does not know of the other is ignored; "
                 "bring both to the same version",
-                "make up",
+                _START,
             )
         return well(f"command line and server are {ours}")
 
@@ -170,6 +172,16 @@ class Visit:
             return self._answer.get()
         except (ClientError, Failure, CcoError):
             return None
+
+    def _server_is_ours(self) -> bool:
+        """Tell whether an API of ours answered, be it that it does not know our token."""
+        try:
+            self._answer.get()
+        except ApiError as error:
+            return error.reason != "NotAnApi"
+        except (ClientError, Failure, CcoError):
+            return False
+        return True
 
     def _nobody_answers(self) -> bool:
         answer = self._answered_in_the_end()
