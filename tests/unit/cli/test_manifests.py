@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.resources import InstanceManifest, RepositoryManifest
+from support.command_line import ROOT
 from ui.cli.exit_codes import ExitCode
 from ui.cli.failures import Failure
 from ui.cli.manifests import load_manifests
@@ -155,30 +159,60 @@ def laughs(levels: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(
-    ("text", "phrase"),
-    [
-        pytest.param("[" * 1_000_000, "nests deeper than 32", id="a million brackets"),
-        pytest.param("a: " + "{a: " * 40 + "1" + "}" * 40, "nests deeper than 32", id="mappings"),
-        pytest.param(laughs(9), "once its aliases are expanded", id="a billion laughs"),
-        pytest.param(
-            "a0: &a0 [x]\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000)),
-            "nests deeper than 32",
-            id="a chain of aliases",
-        ),
-        pytest.param("a: &a [*a]", "an alias that contains itself", id="a circle"),
-        pytest.param("- x\n" * 50_000, "more than 20000 values", id="many values"),
-        pytest.param("x" * (1024**2 + 1), "at most 1048576", id="too big"),
-        pytest.param("a: \0", "is not valid YAML", id="NUL"),
-        pytest.param("a: 2026-13-45", "cannot read", id="an impossible date"),
-        pytest.param("a: " + "9" * 5000, "cannot read", id="a huge integer"),
-    ],
-)
+HOSTILE = [
+    pytest.param("[" * 1_000_000, "nests deeper than 32", id="a million brackets"),
+    pytest.param("a: " + "{a: " * 40 + "1" + "}" * 40, "nests deeper than 32", id="mappings"),
+    pytest.param(laughs(9), "once its aliases are expanded", id="a billion laughs"),
+    pytest.param(
+        "a0: &a0 [x]\n" + "\n".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000)),
+        "nests deeper than 32",
+        id="a chain of aliases",
+    ),
+    pytest.param("a: &a [*a]", "an alias that contains itself", id="a circle"),
+    pytest.param("- x\n" * 50_000, "more than 20000 values", id="many values"),
+    pytest.param("x" * (1024**2 + 1), "at most 1048576", id="too big"),
+    pytest.param("a: \0", "is not valid YAML", id="NUL"),
+    pytest.param("a: 2026-13-45", "cannot read", id="an impossible date"),
+    pytest.param("a: " + "9" * 5000, "cannot read", id="a huge integer"),
+]
+
+
+@pytest.mark.parametrize(("text", "phrase"), HOSTILE)
 def test_hostile_text_is_refused_quickly(text: str, phrase: str) -> None:
     start = time.process_time()
     with pytest.raises(UnreadableError, match=phrase):
         read_documents(text.encode())
     assert time.process_time() - start < 5, "a bomb would take minutes of work"
+
+
+_MEASURE = """
+import contextlib, json, resource, sys
+from ui.cli.yaml_nodes import UnreadableError, read_documents
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+texts, found = json.load(sys.stdin), []
+read_documents(b"kind: Instance")
+for text in texts:
+    before, refused = peak(), True
+    with contextlib.suppress(UnreadableError):
+        read_documents(text.encode())
+        refused = False
+    found.append((peak() - before, refused))
+print(json.dumps(found))
+"""
+"""Prints by how many KiB the most memory that this process ever had grew with each text, and whether it was refused."""
+
+
+def test_hostile_text_costs_little_memory() -> None:
+    """In a process of its own, together: what one leaves behind counts, too."""
+    texts = [str(each.values[0]) for each in HOSTILE]
+    texts.append("- x\n" * 19_000)  # nearly the largest that is read
+    command = [sys.executable, "-c", _MEASURE]
+    done = subprocess.run(
+        command, input=json.dumps(texts), cwd=ROOT, capture_output=True, text=True, timeout=90, check=True
+    )
+    found: list[tuple[int, bool]] = json.loads(done.stdout)
+    assert [refused for _, refused in found] == [True] * len(HOSTILE) + [False]
+    assert sum(grown for grown, _ in found) <= 50 * 1024, found
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
