@@ -45,7 +45,13 @@ def has_pidfds() -> bool:
 class _Stat:
     state: str
     parent: int
+    threads: int
     started: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs; where only its first thread ended, the others go on under a zombie's letter."""
+        return self.state in _DEAD and self.threads <= 1
 
 
 def _stat(pid: int) -> _Stat | None:
@@ -56,7 +62,7 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The second field is the program's name in parentheses, and may hold anything.
     fields = text[text.rindex(b")") + 2 :].split()
-    return _Stat(fields[0].decode(), int(fields[1]), int(fields[19]))
+    return _Stat(fields[0].decode(), int(fields[1]), int(fields[17]), int(fields[19]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class Identity:
         if self.boot != boot_id():
             return None
         seen = _stat(self.pid)
-        if seen is None or seen.started != self.started or seen.state in _DEAD:
+        if seen is None or seen.started != self.started or seen.has_ended:
             return None
         return seen.state
 
@@ -131,7 +137,7 @@ class Identity:
 def _all() -> dict[int, _Stat]:
     found = {}
     for entry in os.scandir(_PROC):
-        if entry.name.isdecimal() and (seen := _stat(int(entry.name))) is not None and seen.state not in _DEAD:
+        if entry.name.isdecimal() and (seen := _stat(int(entry.name))) is not None and not seen.has_ended:
             found[int(entry.name)] = seen
     return found
 

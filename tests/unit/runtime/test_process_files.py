@@ -21,6 +21,7 @@ from controller.runtime.process.processes import Identity, boot_id, descendants,
 from controller.runtime.process.programs import Programs, write_git
 from controller.runtime.process.records import Exit, Record, Records, Run, now
 from controller.runtime.protocol import Limits, Resync
+from support.deadline import eventually
 from support.scarcity import no_file_larger_than
 
 LIMITS = Limits(cpus=1, memory=64 * 1024**2, pids=9)
@@ -146,6 +147,33 @@ def test_a_pid_that_came_again_is_somebody_else() -> None:
         assert who.wait(10)
     assert Identity.of(child.pid) is None
     assert who.boot == boot_id()
+
+
+# Its first thread ends; another one goes on.
+_HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_whose_first_thread_ended_is_alive_and_can_be_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", _HEADLESS], stdout=subprocess.PIPE)
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        who = Identity.of(child.pid)
+        assert who is not None
+        eventually(lambda: b") Z " in Path(f"/proc/{who.pid}/stat").read_bytes(), timeout=10, what="half an end")
+        try:
+            assert who.is_alive()
+            assert who in descendants(os.getpid())
+            assert not who.wait(0)
+        finally:
+            child.kill()
+        assert who.wait(10)
+        assert not who.is_alive()
 
 
 def test_processes_are_found_by_their_mark() -> None:
