@@ -9,10 +9,12 @@ cd "$(dirname "$0")/.."
 . scripts/together.sh
 
 use_real_system
-without_docker=$(together_stop)
+stopped=$(together_stop)
 
 if ! docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
-  if [ -n "$without_docker" ]; then
+  check_no_controller
+  stopped=$stopped$(together_stop_instances)
+  if [ -n "$stopped" ]; then
     say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
   else
     say "no Docker engine answers, so nothing of ours runs"
@@ -33,6 +35,7 @@ instances() {
 stop_system() {
   say "stopping the system"
   compose down --remove-orphans
+  check_no_controller
   running=$(instances --all)
   [ -n "$running" ] || return 0
   say "stopping the instances (their conversations and files stay)"
@@ -67,9 +70,11 @@ fi
 use_real_system
 if [ -n "$(compose ps --all --quiet)$(instances --all)" ]; then
   stop_system
-  without_docker=stopped
+  stopped=stopped
 fi
-if [ -n "$without_docker" ]; then
+check_no_controller
+stopped=$stopped$(together_stop_instances)
+if [ -n "$stopped" ]; then
   say "stopped; your repositories, worktrees and $CCO_STATE_DIR are as they were, 'make up' goes on from there"
 else
   say "nothing else of ours runs"

@@ -63,20 +63,45 @@ together_start() {
   done
 }
 
-# First the controller, which would start again what we stop; then Claude in every instance gets the time to end well.
-# Worktrees, private git directories and HOME folders stay. Says on standard output whether there was anything.
+# The process of this machine that holds the controller's lock, whoever started it: its number stands in the file, and that it
+# has the file open proves that it is still this one. A controller in a container is none of them; Compose ends that one.
+controller_pid() {
+  lock=$CCO_STATE_DIR/controller.lock
+  pid=$(sed -n '1s/ on .*//p' "$lock" 2>/dev/null) || return 1
+  case $pid in '' | *[!0-9]*) return 1 ;; esac
+  find -L "/proc/$pid/fd" -maxdepth 1 -samefile "$lock" 2>/dev/null | grep -q . || return 1
+  echo "$pid"
+}
+
+# End the controller, made by `make up` or started by hand; it would start the instances again that are stopped afterwards.
+# Says on standard output whether there was one.
 together_stop() {
-  if pid=$(together_pid); then
-    say "stopping the system that runs without Docker" >&2
-    kill "$pid"
+  for find_pid in together_pid controller_pid; do
+    pid=$($find_pid) || continue
+    say "stopping the system that runs without Compose (process $pid)" >&2
+    kill "$pid" || fail "process $pid holds $CCO_STATE_DIR and cannot be ended by you: end it, then run 'make down' again"
     end=$(($(date +%s) + 60))
-    while together_pid >/dev/null; do
-      [ "$(date +%s)" -lt "$end" ] || fail "process $pid does not end; see $(together_log)"
+    while [ "$($find_pid)" = "$pid" ]; do
+      [ "$(date +%s)" -lt "$end" ] || fail "process $pid does not end; see $(together_log), or the terminal it was started in"
       sleep 0.2
     done
     echo stopped
-  fi
+  done
   rm -f "$(together_pid_file)"
+}
+
+# Refuse to stop instances that somebody would start again at once: a standby, a service that was started anew.
+check_no_controller() {
+  lock=$CCO_STATE_DIR/controller.lock
+  if [ ! -f "$lock" ] || ! command -v flock >/dev/null 2>&1; then return 0; fi
+  held=0
+  flock --nonblock --shared --conflict-exit-code 9 "$lock" true 2>/dev/null || held=$?
+  [ "$held" -ne 9 ] || fail "another controller (process $(cat "$lock")) uses $CCO_STATE_DIR and would start the instances again: stop it, then run 'make down' again"
+}
+
+# Claude in every instance gets the time to end well. Worktrees, private git directories and HOME folders stay. Says on standard
+# output whether there was anything.
+together_stop_instances() {
   if [ -n "$(find "$CCO_STATE_DIR/process/workloads" -name '*.workload' 2>/dev/null)" ]; then
     say "stopping the instances that run without Docker (their conversations and files stay)" >&2
     .venv/bin/python -m controller.runtime.process.shutdown "$CCO_STATE_DIR" >/dev/null

@@ -1,7 +1,8 @@
 """``python -m controller.runtime.process.shutdown STATE_DIR``: end every workload of a state directory.
 
-For ``make down``, after the controller has ended; it would start again what is stopped here. Nothing is lost: work is
-in the worktrees and private git directories, conversations in the HOME folders, and all of them stay.
+For ``make down``, after the controller has ended; it would start again what is stopped here, so its lock is taken.
+Nothing is lost: work is in the worktrees and private git directories, conversations in the HOME folders, and all of
+them stay.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from controller.errors import CcoError
+from controller.leadership import take
 
 from .environment import Environment
 from .records import Records
@@ -31,10 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(0)  # noqa: T201  # its answer
         return 0
     try:
-        records = Records(root).all()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            owners = {(record.installation, record.uid) for record in records}
-            list(pool.map(lambda owner: _end(state_dir, root, *owner), owners))
+        lock = take(state_dir, "stop it first, or it starts again what is stopped here")
+        try:
+            records = Records(root).all()
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                owners = {(record.installation, record.uid) for record in records}
+                list(pool.map(lambda owner: _end(state_dir, root, *owner), owners))
+        finally:
+            lock.release()
     except CcoError as error:
         print(f"{error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # for a person
         return 1
