@@ -16,11 +16,11 @@ _TEXT = """\
 
 kind: Instance
 metadata:
-  name: first                     # 1 to 40 lower-case letters, digits and '-'
+  name: {name:<24}  # 1 to 40 lower-case letters, digits and '-'
   # labels: {{team: web}}           # cco get instances -l team=web
 spec:
   repository: {repository}
-  # branch: feature/first         # the branch Claude works on; default: the instance's name
+  # branch: {branch:<20}  # the branch Claude works on; default: the instance's name
   # base_branch: main             # where a new branch starts; default: the repository's base branch
   # prompt: |                     # given once, at the first start
   #   Read README.md and write down in NOTES.md what is missing in it. Commit.
@@ -45,6 +45,6 @@ spec:
 """
 
 
-def example_manifest(repository: str) -> str:
-    """Return the text for a repository's registered name."""
-    return _TEXT.format(file=FILE_NAME, repository=repository)
+def example_manifest(repository: str, name: str = "first") -> str:
+    """Return the text for a repository's registered name and the name of a new instance."""
+    return _TEXT.format(file=FILE_NAME, repository=repository, name=name, branch=f"feature/{name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import StaleWrite
+from controller.errors import StaleWrite, Terminal
 from controller.resources import OperatingMode
 from support.command_line import Cco
 from support.installation import Installation, wait_until
@@ -173,6 +173,28 @@ def test_delete_several_without_waiting_and_what_is_not_there(installation: Inst
     ]
     wait_until(lambda: installation.world.gone("web") and installation.world.gone("api"))
     assert "none" in cco.fails(ExitCode.NOT_FOUND, "instance", "delete", "none")
+
+
+def test_delete_of_one_that_is_gone_leaves_out_no_other(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    for name in ("web", "api"):
+        installation.ready(name)
+    result = cco("delete", "instances", "web", "none", "nobody", "api")
+    assert result.exit_code == ExitCode.NOT_FOUND
+    for name in ("web", "api"):
+        assert f"instance/{name} deleted\n  branch:  {name} in {shop}" in result.stdout
+        assert installation.world.gone(name)
+    assert "'none'" in result.stderr
+    assert "'nobody'" in result.stderr
+
+
+def test_delete_tells_no_branch_that_was_never_made(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    for _ in range(1000):  # every look tries it again
+        installation.world.git.fail_next("create", Terminal("BaseBranchNotFound", "there is no branch 'nope'"))
+    installation.world.declare("web", base_branch="nope")
+    wait_until(lambda: "BaseBranchNotFound" in str(installation.world.get("web").status.conditions))
+    assert cco.ok("delete", "instance", "web") == "instance/web deleted\n"
 
 
 def test_a_repository_in_use_is_not_forgotten(installation: Installation, cco: Cco, shop: Path) -> None:

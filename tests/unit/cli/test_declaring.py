@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +66,45 @@ def test_init_tells_what_is_wrong_with_the_repository(installation: Installation
     assert "EmptyRepository" in error
     assert "git commit" in error
     other = installation.repository(tmp_path / "other")
-    assert "no branch of" in cco.fails(ExitCode.FAILED, "init", str(other), "--base-branch", "x")
+    error = cco.fails(ExitCode.FAILED, "init", str(other), "--base-branch", "x")
+    assert "no branch of" in error
+    assert "mend it and run 'cco init --base-branch BRANCH' again" in error
+
+
+@pytest.mark.parametrize(("before", "told"), [("main", "'main' again"), (None, "the branch HEAD is on again")])
+def test_init_with_a_base_branch_that_is_none_leaves_a_good_registration(
+    installation: Installation, cco: Cco, tmp_path: Path, before: str | None, told: str
+) -> None:
+    path = installation.repository(tmp_path / "shop")
+    cco.ok("init", str(path), *(("--base-branch", before) if before is not None else ()))
+    error = cco.fails(ExitCode.FAILED, "init", str(path), "--base-branch", "nope")
+    assert "'nope' is no branch of" in error
+    assert f"Its base branch is {told}" in error
+    assert "cco init --base-branch BRANCH, with a branch that exists" in error
+    assert installation.store.repositories.get("shop").spec.base_branch == before
+    assert "is registered already" in cco.ok("init", str(path))
+
+
+def test_init_proposes_a_name_that_is_free(installation: Installation, cco: Cco, shop: Path) -> None:
+    installation.ready("first", prompt="mine")
+    text = cco.ok("init", str(shop))
+    assert "cco spawn first-2 -p" in text
+    assert "instance/first-2 created" in cco.ok("apply", "-f", "cc-orchestrator.yaml")
+    assert installation.world.get("first").spec.prompt == "mine"
+    again = cco.ok("init", str(shop))
+    assert "cco apply" not in again
+    assert "cco diff -f cc-orchestrator.yaml" in again
+
+
+def test_the_example_belongs_to_whom_the_repository_belongs_to(
+    installation: Installation, cco: Cco, tmp_path: Path
+) -> None:
+    path = installation.repository(tmp_path / "shop")
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12346)
+    cco.ok("init", str(path))
+    owners = [(each.stat().st_uid, each.stat().st_gid) for each in (path, path / "cc-orchestrator.yaml")]
+    assert owners[0] == owners[1]
 
 
 def test_init_prints_warnings_and_can_be_too_early(installation: Installation, cco: Cco, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated
 
 import typer
@@ -138,8 +139,12 @@ def _delete(
     timeout: float | None,
     given_up: frozenset[str] = frozenset(),
 ) -> None:
-    """Ask for all, then wait for all. A repository is asked for when the instances before it are gone."""
+    """Ask for all, then wait for all. A repository is asked for when the instances before it are gone.
+
+    One that is refused is no reason to leave the others, or to be silent about them; it is told at the end.
+    """
     doomed: list[_Doomed] = []
+    refused: list[ApiError] = []
     with cli.client() as client:
         for target in targets:
             if target.kind is KindName.REPOSITORY and timeout is not None:
@@ -147,16 +152,24 @@ def _delete(
             try:
                 thing: Thing = _request(client, target, discard_work=target.name in given_up)
             except ApiError as error:
-                if error.status != 404 or not missing_ok:
-                    raise
-                cli.out.line(f"{target} is not there", "dim")
+                if error.status == HTTPStatus.NOT_FOUND and missing_ok:
+                    cli.out.line(f"{target} is not there", "dim")
+                else:
+                    refused.append(error)
                 continue
             doomed.append(_Doomed(target, thing, _path_of(client, thing)))
         if timeout is not None:
-            _finish(cli, client, doomed, timeout)
-            return
+            doomed = _finish(cli, client, doomed, timeout)
         for each in doomed:
             cli.out.line(f"{each.target} is being deleted")
+    if refused:
+        raise _all_in_one(refused)
+
+
+def _all_in_one(errors: Sequence[ApiError]) -> ApiError:
+    """Return an error with the first one's code and everybody's words."""
+    first = errors[0]
+    return ApiError(first.status, first.reason, "; ".join(dict.fromkeys(each.detail for each in errors)), first.fields)
 
 
 def _request(client: Client, target: Target, *, discard_work: bool) -> Thing:
@@ -180,8 +193,9 @@ def _finish(cli: Invocation, client: Client, doomed: Sequence[_Doomed], timeout:
             raise _too_late(each.target, error.last, timeout) from None
         cli.out.line(f"{each.target} deleted")
         if isinstance(each.thing, Instance):
-            lines = pairs(where_the_work_is(_last_words(cli, each.thing), each.repository), cli.out, indent=2)
-            cli.out.line("\n".join(lines))
+            values = where_the_work_is(_last_words(cli, each.thing), each.repository)
+            if values:
+                cli.out.line("\n".join(pairs(values, cli.out, indent=2)))
     return []
 
 
@@ -198,11 +212,11 @@ def _last_words(cli: Invocation, instance: Instance) -> Instance:
 def where_the_work_is(instance: Instance, repository: str | None) -> list[tuple[str, Cell | str]]:
     """Return what stays of a deleted instance and how to look at it."""
     name = instance.metadata.name
-    at = repository or instance.spec.repository
-    values: list[tuple[str, Cell | str]] = [("branch", f"{instance.branch} in {at}")]
     workspace = instance.status.workspace
-    if workspace is None:
-        return values
+    if workspace is None or (workspace.head or workspace.base_commit) is None:  # no branch was made for it
+        return []
+    at = repository or instance.spec.repository
+    values: list[tuple[str, Cell | str]] = [("branch", f"{workspace.branch} in {at}")]
     if instance.spec.worktree_policy is WorktreePolicy.RETAIN:
         values.append(("worktree", workspace.path))
     if workspace.snapshot is not None:

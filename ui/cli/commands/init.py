@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,15 +50,17 @@ def init(
     """
     checkout = _checkout(path)
     with cli.client() as client:
-        repository, action = _register(client, checkout, name, base_branch)
+        before = _registered(client, checkout, name)
+        repository, action = _register(client, checkout, before, name, base_branch)
         target = Target(KindName.REPOSITORY, repository.metadata.name)
         if wait:
-            repository = _wait(cli, client, repository, target, timeout)
+            repository = _wait(cli, client, repository, before, timeout)
+        instance = _free_name(client)
     cli.out.line(f"{target} {action}: {safe(repository.spec.path)}")
     for warning in repository.status.warnings:
         cli.err.line(f"{cli.err.style('warning:', 'notice')} {safe(warning)}")
-    written = _write_example(checkout, repository.metadata.name) if manifest else None
-    _print_next(cli, checkout, written)
+    written = _write_example(checkout, repository.metadata.name, instance) if manifest else None
+    _print_next(cli, checkout, written, instance)
 
 
 def _checkout(path: Path) -> Checkout:
@@ -72,18 +76,25 @@ def _checkout(path: Path) -> Checkout:
     return checkout
 
 
-def _register(client: Client, checkout: Checkout, name: str | None, base_branch: str | None) -> tuple[Repository, str]:
-    """Return the registered repository and what was done: one path has one registration."""
+def _registered(client: Client, checkout: Checkout, name: str | None) -> Repository | None:
+    """Return the registration there is: one path has one."""
     path = str(checkout.path)
     known = next((each for each in client.list_repositories() if each.spec.path == path), None)
-    if known is None:
-        return _create(client, name or checkout.default_name, path, base_branch), "registered"
-    if name is not None and name != known.metadata.name:
+    if known is not None and name is not None and name != known.metadata.name:
         raise Failure(
             f"{path} is registered already, as {known.metadata.name!r}",
             hint=f"use that name, or forget it first: cco repository delete {known.metadata.name}",
             code=ExitCode.CONFLICT,
         )
+    return known
+
+
+def _register(
+    client: Client, checkout: Checkout, known: Repository | None, name: str | None, base_branch: str | None
+) -> tuple[Repository, str]:
+    """Return the registered repository and what was done."""
+    if known is None:
+        return _create(client, name or checkout.default_name, str(checkout.path), base_branch), "registered"
     if base_branch is None or base_branch == known.spec.base_branch:
         return known, "is registered already"
     changed = client.patch_repository(
@@ -109,7 +120,11 @@ def _create(client: Client, name: str, path: str, base_branch: str | None) -> Re
     return client.create_repository(manifest)
 
 
-def _wait(cli: Invocation, client: Client, repository: Repository, target: Target, timeout: float) -> Repository:
+def _wait(
+    cli: Invocation, client: Client, repository: Repository, before: Repository | None, timeout: float
+) -> Repository:
+    """Return the repository when the controller has looked at it; a change that made it useless is taken back."""
+    target = Target(KindName.REPOSITORY, repository.metadata.name)
     newest = repository
 
     def judge(thing: Thing | None) -> Outcome | None:
@@ -123,13 +138,23 @@ def _wait(cli: Invocation, client: Client, repository: Repository, target: Targe
         end = wait_for(cli, client, Wait(target, judge, timeout))
     except TimedOutError:
         raise timeout_failure(target, "was looked at", timeout, _last_look(newest)) from None
-    if end.error is not None:
+    if end.error is None:
+        return newest
+    said = f"({end.reason}): {end.error}"
+    if before is not None and before.spec.base_branch != repository.spec.base_branch:
+        client.patch_repository(target.name, {"spec": {"base_branch": before.spec.base_branch}})
+        old = repr(before.spec.base_branch) if before.spec.base_branch is not None else "the branch HEAD is on"
         raise Failure(
-            f"{target} is registered, but no instance can be made from it ({end.reason}): {end.error}",
-            hint="mend it and run 'cco init' again",
+            f"{target}: no instance could be made from it {said}. Its base branch is {old} again",
+            hint="cco init --base-branch BRANCH, with a branch that exists",
             code=ExitCode.FAILED,
         )
-    return newest
+    again = "cco init --base-branch BRANCH" if repository.spec.base_branch is not None else "cco init"
+    raise Failure(
+        f"{target} is registered, but no instance can be made from it {said}",
+        hint=f"mend it and run '{again}' again",
+        code=ExitCode.FAILED,
+    )
 
 
 def _last_look(repository: Repository) -> str:
@@ -140,26 +165,40 @@ def _last_look(repository: Repository) -> str:
     return f"the controller cannot look at it ({ready.reason}): {ready.message}"
 
 
-def _write_example(checkout: Checkout, repository: str) -> Path | None:
-    """Write the example beside the user's files, never over one; ``None`` when there was nothing to write."""
+def _free_name(client: Client) -> str:
+    """Return a name for the first instance here; ``first`` may be another repository's."""
+    taken = {instance.metadata.name for instance in client.list_instances()}
+    names = itertools.chain(["first"], (f"first-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _write_example(checkout: Checkout, repository: str, instance: str) -> Path | None:
+    """Write the example beside the user's files, never over one; ``None`` when there was nothing to write.
+
+    Root gives it to the folder's owner, to whom all the other files there belong.
+    """
     if checkout.bare:
         return None
     file = checkout.path / FILE_NAME
     try:
         with file.open("x", encoding="utf-8") as stream:
-            stream.write(example_manifest(repository))
+            owner = checkout.path.stat()
+            if os.geteuid() == 0:
+                os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+            stream.write(example_manifest(repository, instance))
     except FileExistsError:
         return None
     return file
 
 
-def _print_next(cli: Invocation, checkout: Checkout, written: Path | None) -> None:
+def _print_next(cli: Invocation, checkout: Checkout, written: Path | None, instance: str) -> None:
     manifest = checkout.path / FILE_NAME
     steps: list[tuple[str, str]] = []
     if written is not None:
         steps.append(("wrote", str(written)))
-    steps.append(("next", "cco spawn first -p 'Say hello and list the files of this repository.'"))
+    steps.append(("next", f"cco spawn {instance} -p 'Say hello and list the files of this repository.'"))
     if manifest.is_file():
         where = manifest.name if Path.cwd() == checkout.path else shlex.quote(str(manifest))
-        steps.append(("or", f"cco apply -f {where}"))
+        # Applying a file that was there before may change what runs, such as the prompt it was spawned with.
+        steps.append(("or", f"cco apply -f {where}" if written is not None else f"cco diff -f {where}"))
     cli.out.line("\n".join(pairs(steps, cli.out, indent=2)))
