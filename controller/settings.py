@@ -187,7 +187,7 @@ def load_settings(**flags: object) -> Settings:
     try:
         return Settings(**{key: value for key, value in flags.items() if value is not None})  # type: ignore[arg-type]  # values are validated by pydantic
     except ValidationError as error:
-        lines = [_explain(".".join(map(str, item["loc"])), item["msg"], item["type"]) for item in error.errors()]
+        lines = [_explain(_called(item["loc"], flags), item["msg"], item["type"]) for item in error.errors()]
         raise Terminal("InvalidConfig", "; ".join(lines)) from error
 
 
@@ -208,9 +208,18 @@ def _check_environment() -> None:
             raise Terminal("InvalidConfig", _explain(name, "unknown variable", "extra_forbidden", known))
 
 
+def _called(location: tuple[int | str, ...], flags: dict[str, object]) -> str:
+    """Return what somebody wrote to set the field: the variable's name, or the field's own in the file."""
+    field, variable = str(location[0]), f"CCO_{str(location[0]).upper()}"
+    if flags.get(field) is None and field in Settings.model_fields and os.environ.get(variable):
+        return variable
+    return ".".join(map(str, location))
+
+
 def _explain(key: str, message: str, type_: str, known: set[str] | None = None) -> str:
     if type_ != "extra_forbidden":
         return f"{key}: {message}"
-    near = difflib.get_close_matches(key, known or set(Settings.model_fields), n=1)
+    near = difflib.get_close_matches(key, known or set(Settings.model_fields), n=3)
+    near.sort(key=lambda each: sorted(each) != sorted(key))  # stable: letters that changed places come first
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{key}: unknown setting{hint} (see 'cco config show')"

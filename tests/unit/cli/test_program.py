@@ -202,6 +202,31 @@ def test_config_validate(tmp_path: Path) -> None:
     assert cco("config", "validate", str(tmp_path / "none.yaml")).exit_code == ExitCode.NOT_FOUND
 
 
+def test_config_validate_blames_what_is_to_blame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("port: x\n")
+    result = cco("config", "validate")
+    assert result.stderr.startswith(f"error: {file}: port: ")
+    named = result.stderr.partition("setting, ")[2].partition(" explains")[0]
+    assert (ROOT / named).is_file(), result.stderr
+    file.write_text("port: [\n")
+    assert cco("config", "validate").stderr.startswith(f"error: {file}: is not YAML")
+    file.unlink()
+    monkeypatch.setenv("CCO_MAX_INSTANCES", "-1")
+    assert cco("config", "validate").stderr.startswith("error: CCO_MAX_INSTANCES: ")
+
+
+def test_config_show_names_the_other_source_and_the_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://gateway")
+    monkeypatch.setenv("CCO_MODEL_BASE_URL", "")
+    result = cco("config", "show")
+    line = next(line for line in result.stdout.splitlines() if line.startswith("model_base_url"))
+    assert line.split() == ["model_base_url", "http://gateway", "ANTHROPIC_BASE_URL"]
+    assert f"there is no file {tmp_path / 'config.yaml'}, which CCO_CONFIG names" in result.stderr
+
+
 def test_a_wrong_configuration_stops_every_command_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("prt: 9000\n")
     result = cco("get", "instances")

@@ -152,6 +152,7 @@ def test_the_user_s_home_may_be_written_as_a_tilde(write: Write, tmp_path: Path)
     [
         ("ports: 1", "ports: unknown setting; did you mean 'port'?"),
         ("state_directory: /x", "state_directory: unknown setting; did you mean 'state_dir'?"),
+        ("prot: 1", "prot: unknown setting; did you mean 'port'?"),
         ("colour: red", "colour: unknown setting (see 'cco config show')"),
     ],
 )
@@ -208,11 +209,21 @@ def test_a_wrong_value_is_named_by_its_setting(write: Write, text: str, field: s
     assert refusal().startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize(("name", "value"), [("CCO_MAX_INSTANCES", "-1"), ("CCO_PORT", "abc")])
+def test_a_wrong_value_of_a_variable_is_named_by_the_variable(
+    monkeypatch: pytest.MonkeyPatch, write: Write, name: str, value: str
+) -> None:
+    write("port: 8081\n")
+    monkeypatch.setenv(name, value)
+    assert refusal().startswith(f"{name}: Input should be ")
+    assert refusal(**{name.removeprefix("CCO_").lower(): "-7"}).startswith(name.removeprefix("CCO_").lower())
+
+
 def test_all_wrong_values_are_named_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     write("port: 0\nprot: 1\n")
     monkeypatch.setenv("CCO_WORKERS", "many")
     message = refusal()
-    assert all(word in message for word in ("port: ", "prot: unknown", "workers: "))
+    assert all(word in message for word in ("port: ", "prot: unknown", "CCO_WORKERS: "))
 
 
 FILES: dict[str, tuple[bytes, str]] = {

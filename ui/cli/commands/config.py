@@ -22,6 +22,7 @@ from ui.cli.rendering.table import Cell, Column, table
 _SECRET_NAME = re.compile(r"token|secret|password|api_?key", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
 MASK = "********"
+MODEL_VARIABLE = "ANTHROPIC_BASE_URL"
 
 
 def show(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
@@ -32,6 +33,8 @@ def show(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
     settings = load_settings()
     values = {name: masked(name, value) for name, value in settings.model_dump(mode="json").items()}
     out = cli.out
+    if os.environ.get("CCO_CONFIG") and not config_path().exists():
+        cli.err.line(f"there is no file {config_path()}, which CCO_CONFIG names", "notice")
     if output is Output.JSON:
         out.line(to_json(values))
     elif output is Output.YAML:
@@ -64,8 +67,11 @@ def validate(
     try:
         load_settings()
     except Terminal as error:
+        told = error.message.startswith(("CCO_", str(path)))
         raise Failure(
-            f"{path}: {error.message}", hint="docs/configuration.md has every setting", code=ExitCode.INVALID
+            error.message if told else f"{path}: {error.message}",
+            hint="'cco config show' lists every setting, docs/reference/settings.md explains them",
+            code=ExitCode.INVALID,
         ) from error
     finally:
         if before is None:
@@ -115,7 +121,7 @@ def _text(value: object) -> str:
 def _source(name: str) -> str:
     """Return where a valid setting comes from: the loading order of ``controller.settings``."""
     variable = f"CCO_{name.upper()}"
-    if variable in os.environ:
+    if os.environ.get(variable):
         return variable
     path = config_path()
     if path.is_file():
@@ -124,7 +130,7 @@ def _source(name: str) -> str:
             return str(path)
     if name not in Settings.model_fields:  # pragma: no cover  # show() passes fields only
         raise KeyError(name)
-    return "default"
+    return MODEL_VARIABLE if name == "model_base_url" and os.environ.get(MODEL_VARIABLE) else "default"
 
 
 def _presence(path: Path) -> Cell:
