@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from controller.errors import Retryable
 from controller.workspace.locks import folder_lock
 from controller.workspace.types import Presence, Unsaved, WorkspaceRef
+from support.deadline import eventually
 from support.git_world import OWNERS, GitWorld, git_world
 
 
@@ -114,7 +117,7 @@ def killed_inside_git(world: GitWorld, ref: WorkspaceRef, command: bytes) -> boo
     return False
 
 
-# Adding takes git 5 ms, which a busy machine may well miss; the stages it can be killed in have their own test below.
+# Adding takes git 5 ms, which a busy machine may well miss; the next test kills it for sure, at a place of its own.
 @pytest.mark.parametrize(("command", "sure"), [(b"\0worktree\0add\0", 0), (b"\0read-tree\0--reset\0", 1)])
 def test_git_killed_in_the_middle_is_mended(command: bytes, sure: int) -> None:
     with git_world(OWNERS[-1]) as world:
@@ -132,6 +135,53 @@ def test_git_killed_in_the_middle_is_mended(command: bytes, sure: int) -> None:
             assert world.agent(ref, "status", "--porcelain") == ""
         assert world.user("worktree", "list").count("\n") == 6
         assert killed >= sure
+
+
+_DYING_GIT = """\
+#!/bin/sh
+case " $* " in *" worktree add "*)
+  prlimit --core=0 --fsize={size} {git} "$@"
+  echo $$ $? >{note}.new
+  mv {note}.new {note}
+  exec sleep 60
+esac
+exec {git} "$@"
+"""
+"""Git, but the kernel kills ``worktree add`` when it would write a file beyond a size; then it waits for its end."""
+
+
+# Not more: a later file would be cut in the middle, as no kill does, since git writes each of them at once.
+@pytest.mark.parametrize("size", [0, 20, 40])
+def test_git_killed_while_it_adds_a_worktree_is_mended(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the controller with it, before it could see that."""
+    with git_world(OWNERS[-1]) as world, TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        note, program = Path(folder) / "note", Path(folder) / "git"
+        program.write_text(_DYING_GIT.format(git=shutil.which("git"), note=note, size=size))
+        program.chmod(0o755)
+        ref = world.ref("web")
+        with monkeypatch.context() as dying:
+            dying.setenv("PATH", folder, prepend=os.pathsep)
+            child = os.fork()
+            if child == 0:
+                try:
+                    world.workspaces.create(ref)
+                finally:
+                    os._exit(0)
+            try:
+                eventually(note.exists, timeout=30, what="git was killed")
+                waiting, status = map(int, note.read_text().split())
+                os.kill(waiting, signal.SIGKILL)
+            finally:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        assert status == 128 + signal.SIGXFSZ
+        assert world.workspaces.inspect(ref).presence in {Presence.BROKEN, Presence.ABSENT}
+        world.create(ref)
+        assert world.workspaces.inspect(ref).presence is Presence.READY
+        assert world.unsaved(ref) is Unsaved.NONE
+        assert world.agent(ref, "status", "--porcelain") == ""
+        assert world.user("worktree", "list").count("\n") == 1
 
 
 @pytest.mark.parametrize("empty", [False, True])
