@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from controller.logs import configure_logging
 from controller.settings import Settings, add_flags, load_settings
 from controller.store import Store
 
+from .listening import listen
 from .own_server import own_client
 from .web.app import ASSETS, Dashboard
 from .web.policy import ContentPolicy
@@ -72,7 +72,7 @@ def run(settings: Settings) -> None:
         CcoError: something it cannot start without is missing; the message says the way out.
     """
     drop_privileges(settings.state_dir)
-    with prepared(settings) as (server, listener):
+    with prepared(settings) as server, listen(settings) as listener:
         # uvicorn stops at a signal and raises it again afterwards, for whoever handled it before: nobody needs to.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -82,8 +82,8 @@ def run(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def prepared(settings: Settings) -> Iterator[tuple[Server, socket.socket]]:
-    """Open what is served and yield a server that is ready to run, with its socket.
+def prepared(settings: Settings) -> Iterator[Server]:
+    """Open what is served and yield a server that is ready to run.
 
     Raises:
         CcoError: something it cannot start without is missing; the message says the way out.
@@ -91,9 +91,7 @@ def prepared(settings: Settings) -> Iterator[tuple[Server, socket.socket]]:
     token = load_or_create_token(settings)
     controller = ControllerLink(settings.controller_socket)
     with Store.open(settings.database) as store, own_client(settings, token) as client:
-        server = compose(create_app(store, settings, token, controller, public={ASSETS}), client, settings)
-        with listen(settings) as listener:
-            yield server, listener
+        yield compose(create_app(store, settings, token, controller, public={ASSETS}), client, settings)
 
 
 def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
@@ -110,24 +108,6 @@ def compose(app: FastAPI, client: Client, settings: Settings) -> Server:
     app.add_middleware(ContentPolicy)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     return server
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Return a socket bound to the address of the settings.
-
-    Raises:
-        Terminal: ``AddressUnusable``.
-    """
-    host = settings.host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, settings.port), family=family, backlog=512)
-    except OSError as error:
-        raise Terminal(
-            "AddressUnusable",
-            f"cannot listen on {host}, port {settings.port}: {error.strerror}; set CCO_HOST to an address of this "
-            "machine and CCO_PORT to a free port",
-        ) from error
 
 
 def drop_privileges(state_dir: Path) -> None:

@@ -27,6 +27,9 @@ from controller.runtime.choice import Runtimes
 from controller.settings import Settings
 from controller.state_directory import prepare_state_directory
 
+from . import background
+from .listening import listen
+
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
@@ -107,8 +110,24 @@ def run(settings: Settings, announce: Callable[[Announcement], object]) -> None:
     prepare_state_directory(settings)
     take(settings.state_dir).release()  # whoever is refused is told before anything that takes time
     stop = _Stop()
-    settings = choose_runtime(settings)
-    notices = _notices(settings)
+    with _listen(settings) as listener:  # and before anything happens that one who is refused would leave half done
+        chosen = choose_runtime(settings)
+        told = Announcement(chosen.url, chosen.runtime, _notices(chosen))
+        _run(chosen, listener, stop, lambda: announce(told))
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return listen(settings)
+    except Terminal as error:
+        ours = background.find(settings)
+        if ours is None or ours.url != settings.url:
+            raise
+        message = f"{ours.url}/ is served by 'cco web start' (process {ours.pid}): end that with 'cco web stop'"
+        raise Terminal(error.reason, message) from error
+
+
+def _run(settings: Settings, listener: socket.socket, stop: _Stop, announce: Callable[[], object]) -> None:
     loop = _Loop(settings)
     loop.begin()
     try:
@@ -116,10 +135,10 @@ def run(settings: Settings, announce: Callable[[Announcement], object]) -> None:
         from . import server  # noqa: PLC0415  # see above
 
         server.quieten_libraries()
-        with server.prepared(settings) as (web, listener):
+        with server.prepared(settings) as web:
             stop.server = loop.server = web
             if not stop.asked and loop.failure is None:
-                announce(Announcement(settings.url, settings.runtime, notices))
+                announce()
                 web.run(sockets=[listener])
     finally:
         loop.end()

@@ -46,8 +46,17 @@ def test_it_starts_tells_what_matters_and_ends(system: Together, number: signal.
 def test_a_port_that_is_taken_is_named_and_everything_ends(system: Together) -> None:
     with socket.create_server(("127.0.0.1", int(system.environment["CCO_PORT"]))):
         assert "CCO_PORT" in refused(system)
+    assert not system.state_dir.joinpath("state.db").exists(), "the controller never began"
     system.up()
     assert system.end() == 0
+
+
+def test_a_port_that_our_own_web_has_is_told_as_such(system: Together) -> None:
+    system.cco("web", "start")
+    try:
+        assert "end that with 'cco web stop'" in refused(system)
+    finally:
+        system.cco("web", "stop")
 
 
 def test_an_unknown_runtime_is_named(system: Together) -> None:
