@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from controller.agents import Agents, Heard
@@ -333,12 +333,16 @@ def _sooner(requeue_after: float | None, step: Transition | None, now: datetime)
 def _current(heard: Heard | None, attempt: int, workload: Workload | None, now: datetime) -> Heard | None:
     """Return what was heard if it is about this run of this attempt; an earlier run's last words do not count.
 
-    A start that lies in the future means that the clock was set back since; then the connection alone tells.
+    Both when it was sent and when it came must lie behind the start: where the clock was set back in between, what was
+    sent before seems to come from the future. A start that itself lies in the future means that it was set back since;
+    then the connection alone tells.
     """
     if heard is None or heard.report.attempt != attempt:
         return None
     started = workload.started_at if workload is not None else None
-    if started is None or heard.report.sent_at >= started or (started > now and heard.connected):
+    if started is None or (started > now and heard.connected):
+        return heard
+    if min(heard.report.sent_at, now - timedelta(seconds=heard.age)) >= started:
         return heard
     return None
 

@@ -31,6 +31,22 @@ def test_the_last_words_of_an_earlier_run_count_no_more_when_the_clock_is_right(
     assert world.condition("Ready").reason == "StartingSession"
 
 
+def test_what_was_said_before_a_jump_back_is_not_about_a_run_after_it(world: World) -> None:
+    """By its own time it is from the future; a restart for it would be followed by the next one, and so on."""
+    uid = world.ready().metadata.uid
+    agent = world.agents.of(uid)
+    agent.frozen_at = world.now
+    world.tick(-24 * HOUR)
+    world.change(restart_generation=1)
+    world.settle()
+    agent.age, agent.connected = 10.0, False
+    restarts = world.engine.changes.count("start web")
+    world.change(model="haiku")
+    world.settle()
+    assert world.engine.changes.count("start web") == restarts
+    assert world.condition("Ready").reason == "StartingSession"
+
+
 def test_after_a_jump_back_only_a_living_connection_is_believed(world: World) -> None:
     uid = world.ready().metadata.uid
     world.agents.of(uid).connected = False

@@ -236,11 +236,13 @@ def test_a_controller_that_has_just_started_restarts_nobody(world: World) -> Non
 def test_silence_is_told_and_at_last_ended(world: World) -> None:
     web = world.ready()
     agent = world.agents.of(web.metadata.uid)
+    world.tick(60.0)
     agent.age = 60.0
     world.settle()
     assert world.condition("AgentHealthy").reason == "NoSignal"
     assert world.condition("Ready").status.value == "False"
     assert world.one_pass() == pytest.approx(240.0)
+    world.tick(241.0)
     agent.age = 301.0
     world.one_pass()
     agent.age = 0.0
