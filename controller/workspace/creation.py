@@ -87,17 +87,34 @@ def create(ref: WorkspaceRef) -> None:
         found = look(repository, ref)
         if found.presence is Presence.READY:
             return
+        found = _bring_home(repository, ref, found)
         start = _check(repository, ref, found)
         memory = _remember(paths, ref, found, start)
         with folder_lock(repository.git_dir) as lock_fd:
             _check_branch_free(repository, ref, found)
             _make_branch(repository, ref, start)
             memory, registration = _register(repository, ref, memory, found, lock_fd)
-        fresh = not memory.complete
-        _fill(repository, ref, registration.admin, start, instance_lock, fresh=fresh)
+        saved, fresh = memory, not memory.complete
+        _fill(repository, ref, registration.admin, start, instance_lock, memory)
         if _make_private(repository, ref, start, registration.admin, fresh=fresh) or fresh:
             memory = replace(memory, collected=_nothing_new(ref))
-        record.save(paths, replace(memory, complete=True, admin=registration.id))
+        memory = replace(memory, complete=True, refilling=False, admin=registration.id)
+        if memory != saved:  # all is there already, so nobody would finish a write that is cut off here
+            record.save(paths, memory)
+
+
+def _bring_home(repository: Repository, ref: WorkspaceRef, found: Found) -> Found:
+    """Bring home what was committed since the last time, before the files of a worktree that was whole are made again.
+
+    They have to be those of the agent's commit: older ones would look like its own undoing of it.
+    """
+    if found.presence is not Presence.BROKEN or found.record is None or not found.record.complete:
+        return found
+    try:
+        collect_locked(repository, ref)
+    except Terminal:  # what failed for the moment only succeeds now; what is damaged does not, and stays where it is
+        _rescue(repository, ref)
+    return replace(found, record=record.load(StatePaths.of(ref)))
 
 
 def _ensure_state(repository: Repository, ref: WorkspaceRef, paths: StatePaths) -> None:
@@ -269,7 +286,11 @@ def _register(
     repository: Repository, ref: WorkspaceRef, memory: Record, found: Found, lock_fd: int
 ) -> tuple[Record, worktree.Registration]:
     registration = found.registration
+    if memory.complete and (not os.path.isdir(ref.worktree) or worktree.is_empty(ref.worktree)):
+        memory = replace(memory, refilling=True)
     if registration is not None:
+        if memory.refilling:  # said before the folder is there: the index of before would say that it has all files
+            record.save(StatePaths.of(ref), memory)
         worktree.mend(repository, ref, registration)
     else:
         registration = worktree.revive(repository, ref, memory) or worktree.add(repository, ref, lock_fd)
@@ -278,14 +299,15 @@ def _register(
     return memory, registration
 
 
-def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, lock_fd: int, *, fresh: bool) -> None:
+def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, lock_fd: int, memory: Record) -> None:
     """Write the files: those of the commit the agent is on if it is at home, otherwise those of the branch.
 
     Git writes the index when all files are there. Files in a worktree that was complete once are somebody's work
-    and are never written over.
+    and are never written over, unless all of them were gone and we did not finish writing them again.
     """
+    fresh = not memory.complete
     has_index = os.path.isfile(os.path.join(admin, "index"))
-    if not worktree.is_empty(ref.worktree):
+    if not memory.refilling and not worktree.is_empty(ref.worktree):
         if has_index and fresh:
             worktree.give_away(repository, ref)
         elif not has_index and not fresh:
@@ -308,7 +330,7 @@ def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin
 
 
 def _rescue(repository: Repository, ref: WorkspaceRef) -> None:
-    """Bring home what is whole in a git directory that is about to be set aside."""
+    """Bring home what is whole in a git directory that may have damaged parts."""
     try:
         collect_locked(repository, ref)
     except Terminal as error:

@@ -75,7 +75,7 @@ def _problem(ref: WorkspaceRef, ours: Registration | None, memory: Record | None
     """Return what is missing, the worst first."""
     if ours is None:
         return "the repository no longer knows the worktree"
-    if memory is None or not memory.complete:
+    if memory is None or not memory.complete or memory.refilling:
         return "it was not completely made"
     problems = (
         (not os.path.isdir(ref.worktree), f"the folder {ref.worktree} is gone"),

@@ -28,6 +28,7 @@ class Record:
         base_commit: where the branch started.
         admin: name of the worktree's folder below the repository's ``worktrees``; ``None`` until it is known.
         complete: everything was there once; from then on files in the worktree are somebody's work.
+        refilling: files that were gone are being written again; until all are there, those in the worktree are ours.
         removing: the worktree is being moved out of the way to be removed.
         made: folders above the worktree that did not exist before; they go with the last worktree in them.
         index_behind: the branch was moved to this commit and the worktree's index must follow.
@@ -41,6 +42,7 @@ class Record:
     base_commit: str
     admin: str | None = None
     complete: bool = False
+    refilling: bool = False
     removing: bool = False
     made: tuple[str, ...] = ()
     index_behind: str | None = None

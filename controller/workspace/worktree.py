@@ -202,13 +202,20 @@ def refuse_moved(ref: WorkspaceRef, registration: Registration, *, wherever: boo
 def was_pruned(repository: Repository, ref: WorkspaceRef, record: Record | None) -> bool:
     """Tell whether the folder is the worktree we made, and only the repository has forgotten it.
 
-    Its ``.git`` still names the administrative folder that our memory names, and that is gone (or empty: we were
-    killed while making it again).
+    Its ``.git`` still names the administrative folder that our memory names, and that is gone (or holds nothing yet:
+    we were killed while making it again).
     """
     if record is None or record.admin is None or os.path.islink(ref.worktree) or not os.path.isdir(ref.worktree):
         return False
     admin = os.path.join(repository.worktrees, record.admin)
-    return is_unused(admin) and points_to(ref.worktree, admin) is True
+    return _holds_nothing(admin) and points_to(ref.worktree, admin) is True
+
+
+def _holds_nothing(folder: str) -> bool:
+    """Tell whether a folder is missing, or has nothing but a file that somebody was killed while writing aside."""
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return not os.path.lexists(folder)
+    return all(name.startswith(".") and name.endswith(".new") for name in os.listdir(folder))
 
 
 def revive(repository: Repository, ref: WorkspaceRef, record: Record) -> Registration | None:

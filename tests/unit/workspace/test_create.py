@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Conflict, Retryable, Terminal, Unavailable
+from controller.workspace import worktree
 from controller.workspace.types import Presence, WorkspaceRef
 from support.git_world import OWNERS, GitWorld, git_world
 
@@ -177,7 +179,7 @@ def test_base_commit_is_remembered_when_the_base_branch_moves_on(world: GitWorld
         ({"base_branch": "mian"}, "BaseBranchNotFound", ["base_branch 'mian'", "did you mean 'main'"]),
         ({"branch": "main"}, "BranchCheckedOutElsewhere", ["branch 'main'", "repository", "base_branch"]),
         ({"branch": "main/x"}, "BranchNameTaken", ["branch 'main/x'", "existing branch 'main'"]),
-        ({"repository": "/nowhere/at/all"}, "RepositoryNotFound", ["/nowhere/at/all", "register"]),
+        ({"repository": "/nowhere/at/all"}, "RepositoryNotFound", ["/nowhere/at/all", "move the repository back"]),
         ({"branch": "--upload-pack=x"}, "InvalidWorkspace", ["branch", "--upload-pack=x"]),
         ({"branch": "a..b"}, "InvalidWorkspace", ["branch 'a..b'"]),
         ({"base_branch": "-x"}, "InvalidWorkspace", ["base_branch '-x'"]),
@@ -269,6 +271,59 @@ def test_name_can_be_used_again_after_a_removal(world: GitWorld) -> None:
     assert second.uid != first.uid
     state = world.workspaces.inspect(second)
     assert (state.presence, state.head, state.base_commit) == (Presence.READY, kept, kept)
+
+
+def test_worktree_that_is_gone_comes_back_with_what_was_committed_last(any_world: GitWorld) -> None:
+    """Also when that was not at home yet: older files would look like the agent's own undoing of it."""
+    world = any_world
+    ref = world.made()
+    world.agent_commits(ref, "first.txt", "first\n")
+    world.collect(ref)
+    last = world.agent_commits(ref, "last.txt", "last\n")
+    shutil.rmtree(ref.worktree)
+    world.create(ref)
+    assert world.head(ref) == world.agent(ref, "rev-parse", "HEAD") == last
+    assert world.agent(ref, "status", "--porcelain") == ""
+    assert (Path(ref.worktree) / "last.txt").read_text() == "last\n"
+    assert (Path(ref.worktree) / "last.txt").stat().st_uid == world.agent_owner
+
+
+def test_worktree_is_not_ready_before_all_of_its_files_are_back(
+    monkeypatch: pytest.MonkeyPatch, world: GitWorld
+) -> None:
+    """The index of before, which is still there, says nothing about them."""
+    ref = world.made()
+    world.agent_commits(ref, "other.txt", "other\n")
+    shutil.rmtree(ref.worktree)
+
+    def cut_off(*_: object, **__: object) -> None:
+        world.agent_writes(ref, "README.md", "hel")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worktree, "fill", cut_off)
+        with pytest.raises(Retryable):
+            world.create(ref)
+    assert presence(world, ref) is Presence.BROKEN
+    world.create(ref)
+    assert presence(world, ref) is Presence.READY
+    assert world.agent(ref, "status", "--porcelain") == ""
+    world.agent_writes(ref, "README.md", "changed\n")
+    world.create(ref)
+    assert world.agent(ref, "status", "--porcelain") == " M README.md"
+
+
+def test_worktree_that_is_gone_comes_back_although_a_commit_is_damaged(world: GitWorld) -> None:
+    ref = world.made()
+    whole = world.agent_commits(ref, "first.txt", "first\n")
+    world.collect(ref)
+    damaged = world.agent_commits(ref, "last.txt", "last\n")
+    (Path(ref.private) / "objects" / damaged[:2] / damaged[2:]).unlink()
+    shutil.rmtree(ref.worktree)
+    world.create(ref)
+    assert presence(world, ref) is Presence.READY
+    assert world.head(ref) == whole
+    assert (Path(ref.worktree) / "first.txt").read_text() == "first\n"
 
 
 def test_folder_that_may_not_be_written_is_said(monkeypatch: pytest.MonkeyPatch, world: GitWorld) -> None:

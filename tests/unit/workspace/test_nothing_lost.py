@@ -319,6 +319,19 @@ def test_a_pruned_registration_is_made_again_around_the_work(any_world: GitWorld
     assert world.agent_commits(ref) == world.collect(ref).head
 
 
+def test_a_pruned_registration_is_made_again_by_the_next_one_too(world: GitWorld) -> None:
+    """The first one was killed while it wrote the very first file of it aside."""
+    ref = made_with_work(world)
+    pruned(world, ref)
+    admin = world.repository / ".git" / "worktrees" / "web"
+    world.write(admin / ".gitdir.new", "half a li", world.owner)
+    assert world.workspaces.inspect(ref).presence is Presence.BROKEN
+    with untouched(Path(ref.worktree)):
+        world.create(ref)
+    assert world.workspaces.inspect(ref).presence is Presence.READY
+    assert not (admin / ".gitdir.new").exists()
+
+
 def test_a_folder_that_only_looks_like_a_pruned_one_is_foreign(world: GitWorld) -> None:
     ref = made_with_work(world)
     pruned(world, ref)
