@@ -1,4 +1,4 @@
-"""What the eight invariants are judged by: SQLite, Docker and git, read directly and without any of the product.
+"""What the eight invariants are judged by: SQLite, Docker, the kernel and git, read directly, without the product.
 
 Nothing of ``controller`` is imported here, on purpose: a mistake there must not be able to hide itself. From here
 the story goes to ``invariants.py`` (the judgement) and ``verify.py`` (the program).
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from typing import Any
 LABEL = "cc-orchestrator."
 INSTALLATION, UID, INSTANCE = f"{LABEL}installation", f"{LABEL}uid", f"{LABEL}instance"
 NETWORK = f"{LABEL}network"
+PROC = Path("/proc")
+MARK = "CC_ORCHESTRATOR_WORKLOAD"
+"""What every process of a workload carries in its environment where no engine is used."""
+AGENT = b"start_agent.py"
 COMMAND_SECONDS = 120
 # Everything that a repository's or an agent's configuration could make git run is off.
 SAFE_GIT = ("-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
@@ -136,7 +141,7 @@ class Facts:
 
 
 def read_facts(state_dir: Path, engine: Engine | None = None) -> Facts:
-    """Look at the database, the repositories it names, and the engine unless that was looked at already."""
+    """Look at the database, the repositories it names, its processes, and the engine unless that was looked at."""
     with closing(sqlite3.connect(f"file:{state_dir / 'state.db'}?mode=ro", uri=True, timeout=10)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("BEGIN")  # one moment
@@ -150,6 +155,8 @@ def read_facts(state_dir: Path, engine: Engine | None = None) -> Facts:
         damage = _damage(connection)
     folder = state_dir / "instances"
     paths = [row.spec["path"] for row in rows if row.kind == "Repository"]
+    engine = read_engine() if engine is None else engine
+    processes = read_processes(state_dir, installation)
     return Facts(
         state_dir=state_dir,
         installation=installation,
@@ -160,7 +167,11 @@ def read_facts(state_dir: Path, engine: Engine | None = None) -> Facts:
         happenings=happenings,
         folders=frozenset(each.name for each in folder.iterdir()) if folder.is_dir() else frozenset(),
         repositories=tuple(read_repository(path) for path in paths if Path(path).is_dir()),
-        engine=read_engine() if engine is None else engine,
+        engine=replace(
+            engine,
+            containers=engine.containers + processes.containers,
+            volumes=engine.volumes + processes.volumes,
+        ),
     )
 
 
@@ -249,6 +260,55 @@ def _network_digest(raw: Mapping[str, Any]) -> str:
 def digest(value: object) -> str:
     """Return a short hash of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# Processes --------------------------------------------------------------------------------------------------------
+
+
+def read_processes(state_dir: Path, installation: str) -> Engine:
+    """Return what runs, or has a HOME, as processes of this machine: each agent is a container, each HOME a volume.
+
+    A workload without a living process is an exited container; processes of no workload are containers of nobody.
+    """
+    homes = state_dir / "process" / "homes"
+    records = _json_files(state_dir / "process" / "workloads", "*.workload")
+    living = _living_below(homes)
+    found = [each for record in records for each in _workload(record, living.pop(record["id"], []))]
+    nobodys = {INSTALLATION: installation}
+    found += [Container(str(pid), f"process {pid}", "running", nobodys) for pids in living.values() for pid, _ in pids]
+    owners = _json_files(homes, "*/owner.json", names=True)
+    volumes = [Thing(each["name"], {INSTALLATION: each["installation"], UID: each["uid"]}) for each in owners]
+    return Engine(tuple(found), tuple(volumes))
+
+
+def _workload(record: Mapping[str, Any], living: Sequence[tuple[int, bytes]]) -> Iterable[Container]:
+    labels = {INSTALLATION: record["installation"], UID: record["uid"], INSTANCE: record["instance"]}
+    agents = sum(AGENT in command for _, command in living)
+    state = "running" if living else "exited"
+    yield from [Container(record["id"], record["name"], state, labels)] * max(agents, 1)
+
+
+def _living_below(homes: Path) -> dict[str, list[tuple[int, bytes]]]:
+    """Return pid and command line of every living process whose HOME lies below, by the workload it is marked with."""
+    found: dict[str, list[tuple[int, bytes]]] = {}
+    for place in PROC.glob("[0-9]*") if homes.is_dir() else ():
+        with suppress(OSError):  # it has ended, or is not ours to look at
+            variables = (place / "environ").read_bytes().split(b"\0")
+            environment = dict(each.partition(b"=")[::2] for each in variables)
+            command = (place / "cmdline").read_bytes()
+            mark = environment.get(MARK.encode())
+            if mark and command and environment.get(b"HOME", b"").startswith(os.fsencode(homes) + b"/"):
+                found.setdefault(mark.decode(), []).append((int(place.name), command))
+    return found
+
+
+def _json_files(folder: Path, pattern: str, *, names: bool = False) -> list[dict[str, Any]]:
+    """Return what JSON files hold; with ``names`` also the name of the folder each lies in."""
+    found = []
+    for path in sorted(folder.glob(pattern)) if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            found.append(json.loads(path.read_bytes()) | ({"name": path.parent.name} if names else {}))
+    return found
 
 
 # Git --------------------------------------------------------------------------------------------------------------

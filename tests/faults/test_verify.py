@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from controller.resources import EventType, Kind
 from controller.runtime.protocol import WorkloadState
 from faults.baseline import Baseline, record
 from faults.crash_world import Checkpoint, CrashWorld, crash_world
-from faults.facts import Container, Engine, Thing, git, git_dir_of, read_facts
+from faults.facts import MARK, Container, Engine, Thing, git, git_dir_of, read_facts
 from faults.invariants import Verdict, no_hot_loop
 from faults.verify import Measured, check, judge
 from faults.workload import STEPS
@@ -148,6 +150,31 @@ def a_worktree_of_nobody(world: CrashWorld) -> None:
     (place / "locked").write_text("cc-orchestrator old nobody\n", encoding="utf-8")
 
 
+def a_workload_of_processes_of_nobody(world: CrashWorld) -> None:
+    write_workload(world, uid="nobody")
+
+
+def a_home_of_processes_of_nobody(world: CrashWorld) -> None:
+    home = world.settings.state_dir / "process" / "homes" / "cco-old-home"
+    home.mkdir(parents=True)
+    owner = {"installation": world.store.installation_id, "uid": "nobody"}
+    (home / "owner.json").write_text(json.dumps(owner), encoding="utf-8")
+
+
+def write_workload(world: CrashWorld, uid: str) -> None:
+    """Write what is known of a workload that is processes of this machine."""
+    folder = world.settings.state_dir / "process" / "workloads"
+    folder.mkdir(parents=True)
+    known = {
+        "id": "w1",
+        "installation": world.store.installation_id,
+        "uid": uid,
+        "instance": "web",
+        "name": "cco-web-1",
+    }
+    (folder / "cco-web-1.workload").write_text(json.dumps(known), encoding="utf-8")
+
+
 def no_container(world: CrashWorld) -> None:
     world.engine.containers.clear()
 
@@ -204,6 +231,7 @@ BREAKERS: list[tuple[str, Breaker]] = [
     *(("I2", each) for each in (a_commit_is_lost, a_draft_is_lost, a_draft_is_written_over)),
     ("I3", two_run),
     *(("I4", each) for each in (a_container_of_nobody, a_home_of_nobody, a_folder_of_nobody, a_worktree_of_nobody)),
+    *(("I4", each) for each in (a_workload_of_processes_of_nobody, a_home_of_processes_of_nobody)),
     *(("I4", each) for each in (no_container, runs_although_suspended, two_run)),
     *(("I5", each) for each in (a_users_branch_moves, a_users_file_changes, a_hook_appears_changed)),
     ("I5", the_configuration_changes),
@@ -245,6 +273,35 @@ def test_a_stranger_that_changed_is_seen(world: CrashWorld, baseline: Baseline) 
     changed = (*world.facts_of_engine().containers, replace(STRANGER, digest="another"))
     assert violated(judge(facts_engine(world, containers=changed), baseline)) == {"I5"}
     assert violated(judge(facts_engine(world, networks=()), baseline)) == {"I5"}
+
+
+@pytest.mark.parametrize(
+    ("agents", "broken"), [([], {"I4"}), (["w1"], set()), (["w1", "w1"], {"I3", "I4"}), (["w2"], {"I4"})]
+)
+def test_processes_count_as_containers(
+    world: CrashWorld, baseline: Baseline, agents: list[str], broken: set[str]
+) -> None:
+    """The instance is one of processes: none of its agents runs, one, two at once, and one of a workload unknown."""
+    world.engine.containers.clear()
+    write_workload(world, world.get().metadata.uid)
+    home = world.settings.state_dir / "process" / "homes" / "cco-web-home"
+    home.mkdir(parents=True)
+    with ExitStack() as stack:
+        for mark in agents:
+            stack.enter_context(agent_of(mark, home))
+        assert violated(judge(look(world), baseline)) == broken
+
+
+@contextmanager
+def agent_of(mark: str, home: Path) -> Iterator[None]:
+    """Run something that looks like an agent of the process runtime."""
+    program = "import sys; print('runs', flush=True); sys.stdin.read()"
+    environment = {"HOME": str(home / "home"), MARK: mark}
+    argv = [sys.executable, "-I", "-S", "-c", program, "start_agent.py"]
+    with subprocess.Popen(argv, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"runs\n"
+        yield
 
 
 def test_a_forgotten_deletion_is_seen(world: CrashWorld) -> None:
