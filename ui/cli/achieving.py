@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 from api.client import Client
 from controller.resources import Instance, OperatingMode, display_state
@@ -50,7 +51,7 @@ def achieve(cli: Invocation, client: Client, wish: Instance, timeout: float) -> 
             if isinstance(thing, Instance):
                 newest = thing
                 if progress is not None:
-                    progress.show(steps(thing))
+                    progress.show(steps(thing, datetime.now(UTC)))
 
         wait = Wait(target, judge, timeout, hold=lambda end: SETTLE_SECONDS if end.error else 0.0, on_change=show)
         try:

@@ -19,13 +19,14 @@ from controller.resources import (
     display_state,
     find_condition,
 )
-from controller.resources.explain import cause
+from controller.resources.explain import CAUSES, cause
 from controller.resources.instance import STOPPED_REASONS, TRANSITIONAL_REASONS
 
 Thing = Instance | Repository
 
 Word = TypeVar("Word", ConditionStatus, DisplayState)
 
+_CONDITION_TYPES = ("Ready", *CAUSES, "Suspended")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -36,10 +37,12 @@ class Goal:
     Attributes:
         words: completes "waiting until KIND/NAME ...".
         met: ``None`` stands for an object that is gone.
+        of_instances: it can never be true of anything but an instance.
     """
 
     words: str
     met: Callable[[Thing | None], bool]
+    of_instances: bool = False
 
 
 DELETED = Goal("is gone", lambda thing: thing is None)
@@ -61,6 +64,10 @@ def parse_goal(text: str) -> Goal:
             return DELETED
         case "condition" if rest:
             type_, _, word = rest.partition("=")
+            if type_.lower() not in {known.lower() for known in _CONDITION_TYPES}:
+                raise typer.BadParameter(
+                    f"{type_!r} is not a condition; write one of {', '.join(_CONDITION_TYPES)}", param_hint="--for"
+                )
             return condition_goal(type_, _choose(word or "True", ConditionStatus, "status"))
         case "state" if rest:
             return state_goal(_choose(rest, DisplayState, "state"))
@@ -77,7 +84,7 @@ def condition_goal(type_: str, status: ConditionStatus) -> Goal:
         condition = _current(thing, type_)
         return condition is not None and condition.status is status
 
-    return Goal(f"has {type_}={status}", met)
+    return Goal(f"has {type_}={status}", met, of_instances=type_.lower() != "ready")
 
 
 def state_goal(state: DisplayState) -> Goal:
@@ -88,7 +95,7 @@ def state_goal(state: DisplayState) -> Goal:
             return False
         return display_state(thing)[0] is state
 
-    return Goal(f"is {state}", met)
+    return Goal(f"is {state}", met, of_instances=True)
 
 
 def outcome(instance: Instance) -> Outcome | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from controller.resources import Condition, ConditionStatus, Instance, find_condition
@@ -40,7 +41,7 @@ _CONDITIONS = {
 }
 
 
-def steps(instance: Instance) -> list[Step]:
+def steps(instance: Instance, now: datetime) -> list[Step]:
     """Return the four steps; at most one is active, and everything behind it waits."""
     end = outcome(instance)
     failed = end is not None and end.error is not None
@@ -58,7 +59,7 @@ def steps(instance: Instance) -> list[Step]:
             result.append(Step(name, StepState.FAILED, f"{end.reason}: {end.error}"))
         else:
             open_step = True
-            result.append(Step(name, StepState.ACTIVE, _doing(instance, condition if current else None)))
+            result.append(Step(name, StepState.ACTIVE, _doing(instance, condition if current else None, now)))
     return result
 
 
@@ -77,11 +78,10 @@ def _made(instance: Instance, name: str) -> str:
             return ""
 
 
-def _doing(instance: Instance, condition: Condition | None) -> str:
+def _doing(instance: Instance, condition: Condition | None, now: datetime) -> str:
     failures = instance.status.failures
-    if failures.count:
-        retry = f", next start at {failures.retry_at:%H:%M:%S} UTC" if failures.retry_at is not None else ""
-        return f"failed {failures.count}x: {failures.message or failures.reason}{retry}"
-    if condition is None:
-        return "waiting for the controller"
-    return condition.message or condition.reason
+    if failures.count and failures.retry_at is not None and failures.retry_at > now:
+        told = failures.message or failures.reason
+        return f"failed {failures.count}x: {told}, next start at {failures.retry_at:%H:%M:%S} UTC"
+    doing = "waiting for the controller" if condition is None else condition.message or condition.reason
+    return f"{doing} (failed {failures.count}x before)" if failures.count else doing

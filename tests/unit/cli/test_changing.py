@@ -38,10 +38,36 @@ def test_retry_starts_again_what_was_given_up(installation: Installation, cco: C
     assert shop.is_dir()
     installation.ready("web")
     before = installation.world.get("web").status
-    assert "instance/web tried again" in cco.ok("retry", "web")
+    assert "instance/web runs: there is nothing to try again" in cco.ok("retry", "web")
     after = installation.world.get("web")
     assert after.spec.retry_generation == 1
     assert after.status.restarts == before.restarts, "one that runs is not disturbed"
+
+
+def test_a_retry_of_what_does_not_run(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    installation.resting = True
+    installation.world.declare("web")
+    assert cco.ok("retry", "web", "--no-wait") == "instance/web is being tried again\n"
+    assert installation.world.get("web").spec.retry_generation == 1
+
+
+@pytest.mark.parametrize(("verb", "mode", "way"), [("stop", "stopped", "start"), ("suspend", "suspended", "resume")])
+def test_what_rests_is_neither_restarted_nor_tried_again(
+    installation: Installation, cco: Cco, shop: Path, verb: str, mode: str, way: str
+) -> None:
+    assert shop.is_dir()
+    installation.ready("api")
+    installation.ready("web")
+    cco.ok("instance", verb, "web")
+    for again in ("restart", "retry"):
+        error = cco.fails(ExitCode.CONFLICT, "instance", again, "api", "web")
+        assert f"instance/web is to be {mode}, so this would not start it" in error
+        assert f"cco instance {way} web" in error
+    assert installation.world.get("api").spec.restart_generation == 0, "nothing is changed by half"
+    error = cco.fails(ExitCode.FAILED, "send", "web", "hello")
+    assert f"the prompt is queued, and instance/web is to be {mode}" in error
+    assert [each.text for each in installation.store.inputs.list("web")] == ["hello"]
 
 
 def test_several_at_once_and_without_waiting(installation: Installation, cco: Cco, shop: Path) -> None:
@@ -101,6 +127,18 @@ def test_send_that_is_not_taken_says_why(installation: Installation, cco: Cco, s
     wait_until(lambda: not installation.store.inputs.pending(uid))
 
 
+def test_send_without_a_controller_says_so(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    installation.ready("web")
+    installation.resting = True
+    error = cco.fails(ExitCode.TIMEOUT, "send", "web", "hello", "--timeout", "0.3s")
+    assert "web is idle and has not taken it yet" in error
+    installation.stop_streams()
+    error = cco.fails(ExitCode.TIMEOUT, "send", "web", "hello", "--timeout", "0.3s")
+    assert "stays queued: the controller" in error
+    assert "give it" not in error
+
+
 def test_send_that_is_rejected_is_code_8(installation: Installation, cco: Cco, shop: Path) -> None:
     assert shop.is_dir()
     agent = installation.world.agents.of(installation.ready("web").metadata.uid)
@@ -148,6 +186,10 @@ def test_wait(installation: Installation, cco: Cco, shop: Path) -> None:
     assert "instance/web: waited 0.3 s until it is STOPPED; it is IDLE (Ready)" in error
     assert "there is no instance/none" in cco.fails(ExitCode.NOT_FOUND, "wait", "none")
     assert cco.ok("wait", "instance/none", "--for", "delete") == "instance/none is gone\n"
+    for goal in ("condition=WorkspaceReady", "state=IDLE"):
+        assert "a repository never" in cco.fails(ExitCode.USAGE, "wait", "repository/shop", "--for", goal)
+    wrong = cco.fails(ExitCode.USAGE, "wait", "web", "--for", "condition=Bogus")
+    assert "'Bogus' is not a condition; write one of Ready, WorkspaceReady" in wrong
 
 
 def test_delete_says_where_the_work_is(installation: Installation, cco: Cco, shop: Path) -> None:

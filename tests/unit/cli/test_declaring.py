@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,20 @@ def test_spawn_from_inside_the_repository(installation: Installation, cco: Cco, 
     assert "instance/web is IDLE" in result.stdout
     for hint in ("cco attach web", "cco send web", "feature/x", str(shop.parent / "shop.worktrees" / "web")):
         assert hint in result.stdout
+
+
+def test_spawn_names_the_runtime_and_describe_tells_it(installation: Installation, cco: Cco, shop: Path) -> None:
+    assert shop.is_dir()
+    installation.resting = True
+    cco.ok("spawn", "web", "--runtime", "process", "--no-wait")
+    cco.ok("spawn", "api", "--image", "other:1", "--no-wait")
+    assert installation.world.get("web").spec.runtime == "process"
+    carried = {name: cco.ok("describe", "instance", name) for name in ("web", "api")}
+    assert re.search(r"Runtime: +process$", carried["web"], re.MULTILINE)
+    assert "Image:" not in carried["web"]
+    assert re.search(r"Runtime: +\(the setting runtime\)$", carried["api"], re.MULTILINE)
+    assert re.search(r"Image: +other:1$", carried["api"], re.MULTILINE)
+    assert "--runtime: 'Not one': String should match" in cco.fails(ExitCode.INVALID, "spawn", "x", "--runtime", "Not one")
 
 
 def test_spawn_leaves_the_repository_its_defaults(installation: Installation, cco: Cco, shop: Path) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
@@ -57,6 +57,7 @@ IDLE = {"state": "idle", "since": NOW}
     [
         ("condition=Ready", an_instance(READY), True),
         ("condition=ready", an_instance(READY), True),
+        ("condition=suspended", an_instance(("Suspended", "True", "Suspended")), True),
         ("condition=Ready=False", an_instance(READY), False),
         ("condition=Ready=unknown", an_instance(("Ready", "Unknown", "EngineUnreachable")), True),
         ("condition=Ready", an_instance(READY, generation=2, observed=1), False),
@@ -75,7 +76,9 @@ def test_goals(goal: str, subject: Instance | None, met: bool) -> None:  # noqa:
     assert parse_goal(goal).met(subject) is met
 
 
-@pytest.mark.parametrize("text", ["", "ready", "delete=x", "condition=", "state=SLEEPING", "condition=Ready=maybe"])
+@pytest.mark.parametrize(
+    "text", ["", "ready", "delete=x", "condition=", "condition=Bogus", "state=SLEEPING", "condition=Ready=maybe"]
+)
 def test_a_wrong_goal_says_what_is_right(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="write"):
         parse_goal(text)
@@ -160,8 +163,8 @@ def test_repository_outcome(truth: str | None, reason: str, expected: Outcome | 
 
 
 def test_steps_before_the_controller_looked() -> None:
-    assert [step.state for step in steps(an_instance())] == [StepState.ACTIVE, *[StepState.WAITING] * 3]
-    assert steps(an_instance())[0].detail == "waiting for the controller"
+    assert [step.state for step in steps(an_instance(), NOW)] == [StepState.ACTIVE, *[StepState.WAITING] * 3]
+    assert steps(an_instance(), NOW)[0].detail == "waiting for the controller"
 
 
 def test_steps_on_the_way_have_one_active() -> None:
@@ -171,7 +174,7 @@ def test_steps_on_the_way_have_one_active() -> None:
         ("Ready", "False", "StartingWorkload"),
         workspace={"path": "/srv/shop.worktrees/web", "git_dir": "/x", "branch": "web"},
     )
-    assert [(step.state, step.detail) for step in steps(subject)] == [
+    assert [(step.state, step.detail) for step in steps(subject, NOW)] == [
         (StepState.DONE, "/srv/shop.worktrees/web on branch web"),
         (StepState.ACTIVE, "about StartingWorkload"),
         (StepState.WAITING, ""),
@@ -185,8 +188,8 @@ def test_steps_of_a_failure_name_it_where_it_happened() -> None:
         ("WorkloadRunning", "False", "ImageNotFound"),
         ("Ready", "False", "ImageNotFound"),
     )
-    assert [step.state for step in steps(subject)][:2] == [StepState.DONE, StepState.FAILED]
-    assert steps(subject)[1].detail == "ImageNotFound: about ImageNotFound"
+    assert [step.state for step in steps(subject, NOW)][:2] == [StepState.DONE, StepState.FAILED]
+    assert steps(subject, NOW)[1].detail == "ImageNotFound: about ImageNotFound"
 
 
 def test_steps_of_a_ready_one_are_done() -> None:
@@ -198,8 +201,13 @@ def test_steps_of_a_ready_one_are_done() -> None:
         session=IDLE,
         workload={"name": "cco-web-1", "id": "x", "attempt": 1, "state": "running"},
     )
-    assert {step.state for step in steps(subject)} == {StepState.DONE}
-    assert [step.detail for step in steps(subject)] == ["", "cco-web-1", "Claude Code is running", "Claude is idle"]
+    assert {step.state for step in steps(subject, NOW)} == {StepState.DONE}
+    assert [step.detail for step in steps(subject, NOW)] == [
+        "",
+        "cco-web-1",
+        "Claude Code is running",
+        "Claude is idle",
+    ]
 
 
 def test_steps_while_backing_off_tell_the_failure() -> None:
@@ -209,4 +217,6 @@ def test_steps_while_backing_off_tell_the_failure() -> None:
         ("Ready", "False", "BackingOff"),
         failures={"count": 2, "message": "it ended with status 1", "retry_at": NOW},
     )
-    assert steps(subject)[1].detail == "failed 2x: it ended with status 1, next start at 09:30:00 UTC"
+    before, after = NOW - timedelta(seconds=1), NOW + timedelta(seconds=1)
+    assert steps(subject, before)[1].detail == "failed 2x: it ended with status 1, next start at 09:30:00 UTC"
+    assert steps(subject, after)[1].detail == "about BackingOff (failed 2x before)", "no start in the past is promised"

@@ -173,6 +173,13 @@ def test_events(fleet: Installation, cco: Cco) -> None:
     assert items[-1]["reason"] == "OOMKilled"
 
 
+def test_events_of_what_never_was(fleet: Installation, cco: Cco) -> None:
+    fleet.store.events.record(Kind.INSTANCE, "gone", "u", EventType.NORMAL, "Deleted", "it is gone")
+    assert "it is gone" in cco.ok("events", "--for", "gone")
+    for target in ("nope", "repository/nope"):
+        assert "and no event of one" in cco.fails(ExitCode.NOT_FOUND, "events", "--for", target)
+
+
 def test_watching_events_until_ctrl_c(fleet: Installation, cco: Cco) -> None:
     with cco.start("events", "--watch", "--for", "instance/web", "--warnings", "-o", "json") as running:
         assert running.stdout is not None

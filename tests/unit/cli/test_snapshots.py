@@ -78,6 +78,16 @@ def test_a_repository_that_cannot_be_asked_hides_no_other(
     assert "gone" in cco.fails(ExitCode.CONFLICT, "snapshots", "list", "--repository", "gone")
 
 
+def test_a_repository_that_cannot_be_asked_is_not_one_without_snapshots(
+    installation: Installation, cco: Cco, tmp_path: Path
+) -> None:
+    installation.repository(tmp_path / "gone", "gone")
+    del installation.world.git.repositories[str(tmp_path / "gone")]
+    error = cco.fails(ExitCode.UNAVAILABLE, "snapshots", "list")
+    assert "repository gone could not be asked" in error
+    assert "No snapshots" not in error
+
+
 def test_shows(cco: Cco, saved: Snapshot) -> None:
     for words in (saved.id, saved.commit[:4], saved.commit, saved.ref, f"snapshot/{saved.id}"):
         text = cco.ok("snapshots", "show", words)

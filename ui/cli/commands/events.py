@@ -9,6 +9,8 @@ import typer
 
 from api.client import Client, Resync
 from controller.resources import Event, EventType, Kind
+from ui.cli.exit_codes import ExitCode
+from ui.cli.failures import Failure
 from ui.cli.invocation import Invocation
 from ui.cli.kinds import KindName, Target, parse_target
 from ui.cli.listing import event_listing, print_list
@@ -16,7 +18,7 @@ from ui.cli.options import Output, OutputOption, WatchOption, complete_target
 from ui.cli.rendering.columns import EVENT_COLUMNS, event_row
 from ui.cli.rendering.serial import as_data, to_json, to_yaml
 from ui.cli.rendering.table import Cell, Column, table
-from ui.cli.waiting import Changes
+from ui.cli.waiting import Changes, look
 
 _IDLE_SECONDS = 60.0
 _STREAM_COLUMNS = (Column("TIME"), *EVENT_COLUMNS[1:])
@@ -38,12 +40,23 @@ def events(
 
     Equal events in a row are one line with a count. With --watch new ones follow as they happen.
     """
-    wanted = _Wanted(parse_target(target) if target is not None else None, warnings=warnings, limit=limit)
+    about = parse_target(target) if target is not None else None
+    wanted = _Wanted(about, warnings=warnings, limit=limit)
     with cli.client() as client:
+        if about is not None:
+            _check(client, about)
         if watch:
             _follow(cli, client, wanted, output)
         else:
             print_list(cli, event_listing(lambda: wanted.read(client)), output)
+
+
+def _check(client: Client, target: Target) -> None:
+    """Refuse a name that nothing has or had: events outlive their object for a while."""
+    if look(client, target) is None and not client.events(kind=_KIND[target.kind], name=target.name, limit=1):
+        raise Failure(
+            f"there is no {target}, and no event of one", hint=f"cco get {target.kind}", code=ExitCode.NOT_FOUND
+        )
 
 
 class _Wanted:

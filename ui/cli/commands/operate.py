@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from api.client import ApiError, Client
-from controller.resources import Instance, OperatingMode
+from controller.resources import ConditionStatus, Instance, OperatingMode, find_condition
 from ui.cli.achieving import achieve
 from ui.cli.exit_codes import ExitCode
 from ui.cli.failures import Failure
@@ -62,12 +62,14 @@ def restart(
 ) -> None:
     """Restart an instance; the conversation goes on.
 
-    One that runs is stopped first. For one that was given up, 'retry' does the same.
+    One that runs is stopped first. For one that was given up, 'retry' does the same. One that is stopped or suspended
+    is refused: start or resume it.
     """
 
     def again(instance: Instance) -> dict[str, Any]:
         return {"spec": {"restart_generation": instance.spec.restart_generation + 1}}
 
+    _refuse_resting(cli, names)
     _change_all(cli, names, again, "restarted", timeout if wait else None)
 
 
@@ -82,7 +84,13 @@ def retry(
     def again(instance: Instance) -> dict[str, Any]:
         return {"spec": {"retry_generation": instance.spec.retry_generation + 1}}
 
-    _change_all(cli, names, again, "tried again", timeout if wait else None)
+    def told(instance: Instance) -> str:
+        ready = find_condition(instance.status.conditions, "Ready")
+        runs = ready is not None and ready.status is ConditionStatus.TRUE
+        return "runs: there is nothing to try again, only its failures count anew" if runs else "tried again"
+
+    _refuse_resting(cli, names)
+    _change_all(cli, names, again, "tried again", timeout if wait else None, told)
 
 
 def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any] | None]) -> Instance:
@@ -109,6 +117,20 @@ def change(client: Client, name: str, patch: Callable[[Instance], dict[str, Any]
     )
 
 
+def _refuse_resting(cli: Invocation, names: Sequence[str]) -> None:
+    """Refuse what would change nothing: an instance that is to be stopped or suspended stays so."""
+    with cli.client() as client:
+        for name in names:
+            mode = client.get_instance(name).spec.operating_mode
+            if mode is not OperatingMode.RUNNING:
+                verb = "start" if mode is OperatingMode.STOPPED else "resume"
+                raise Failure(
+                    f"instance/{name} is to be {mode.lower()}, so this would not start it",
+                    hint=f"cco instance {verb} {name}",
+                    code=ExitCode.CONFLICT,
+                )
+
+
 def _set_mode(cli: Invocation, names: Sequence[str], mode: OperatingMode, done: str, timeout: float | None) -> None:
     def to_mode(instance: Instance) -> dict[str, Any] | None:
         return None if instance.spec.operating_mode is mode else {"spec": {"operating_mode": str(mode)}}
@@ -122,14 +144,18 @@ def _change_all(
     patch: Callable[[Instance], dict[str, Any] | None],
     done: str,
     timeout: float | None,
+    told: Callable[[Instance], str] | None = None,
 ) -> None:
-    """Change all first, then wait for all: they go their way in parallel. ``timeout`` ``None`` = do not wait."""
+    """Change all first, then wait for all: they go their way in parallel. ``timeout`` ``None`` = do not wait.
+
+    ``told`` says what was done with one, as it was when it was changed; default: ``done``.
+    """
     with cli.client() as client:
         changed = [change(client, name, patch) for name in names]
         for instance in changed:
-            name = instance.metadata.name
+            name, words = instance.metadata.name, done if told is None else told(instance)
             if timeout is None:
                 cli.out.line(f"instance/{name} is being {done}")
                 continue
             achieve(cli, client, instance, timeout)
-            cli.out.line(f"instance/{name} {done}")
+            cli.out.line(f"instance/{name} {words}")

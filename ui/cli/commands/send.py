@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from api.client import Client
-from controller.resources import Input, InputState, Instance
+from controller.resources import Input, InputState, Instance, OperatingMode, SessionState
 from controller.resources.explain import explain
 from controller.resources.inputs import MAX_INPUT_CHARACTERS
 from ui.cli.exit_codes import ExitCode
@@ -39,12 +39,14 @@ def send(
     """Give an instance its next prompt.
 
     It is typed when Claude can take it: at the end of its turn, and never while it asks for a permission. Waits until
-    Claude has accepted it. A prompt that was not accepted in time stays queued.
+    Claude has accepted it. A prompt that was not accepted in time stays queued; so does one for an instance that is
+    to be stopped or suspended, which is not waited for.
     """
     prompt = _text(text, file)
     with cli.client() as client:
         sent = client.create_input(name, prompt)
         if wait:
+            _refuse_resting(client.get_instance(name))
             sent = _acknowledged(client, name, sent, timeout)
     _print(cli, sent, output)
     if sent.state is InputState.REJECTED:
@@ -77,17 +79,39 @@ def _acknowledged(client: Client, name: str, sent: Input, timeout: float) -> Inp
     pause = _FIRST_PAUSE
     while sent.state not in {InputState.ACCEPTED, InputState.REJECTED}:
         if time.monotonic() >= deadline:
-            raise _too_late(client.get_instance(name), sent, timeout)
+            raise _too_late(client, sent, timeout)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         sent = client.get_input(name, sent.id)
     return sent
 
 
-def _too_late(instance: Instance, sent: Input, timeout: float) -> Failure:
+def _refuse_resting(instance: Instance) -> None:
+    """Do not wait for an instance that is to be stopped or suspended."""
+    if instance.spec.operating_mode is OperatingMode.RUNNING:
+        return
+    verb = "start" if instance.spec.operating_mode is OperatingMode.STOPPED else "resume"
+    name = instance.metadata.name
+    raise Failure(
+        f"the prompt is queued, and instance/{name} is to be {instance.spec.operating_mode.lower()}: it takes it when "
+        "it runs again",
+        hint=f"cco instance {verb} {name}",
+        code=ExitCode.FAILED,
+    )
+
+
+def _too_late(client: Client, sent: Input, timeout: float) -> Failure:
+    name, controller = sent.instance, client.health().controller
+    instance = client.get_instance(name)
+    if controller.status != "ok":
+        why = controller.detail or "the controller does not answer"
+    elif instance.status.session is not None and instance.status.session.state is SessionState.IDLE:
+        why = f"{name} is idle and has not taken it yet"
+    else:
+        why = explain(instance)
     return Failure(
-        f"the prompt is still {sent.state.lower()} after {timeout:g} s and stays queued: {explain(instance)}",
-        hint=f"see how far it is with 'cco describe instance {instance.metadata.name}'",
+        f"the prompt is still {sent.state.lower()} after {timeout:g} s and stays queued: {why}",
+        hint=f"see how far it is with 'cco describe instance {name}'",
         code=ExitCode.TIMEOUT,
     )
 

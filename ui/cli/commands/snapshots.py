@@ -104,11 +104,15 @@ def list_snapshots(
         case Output.NAME:
             for each in found.items:
                 out.line(f"snapshot/{each.id}")
+        case _ if not found.items and found.skipped:
+            pass  # nobody knows whether there are any
         case _ if not found.items:
             cli.err.line("No snapshots: uncommitted work is saved when an instance is deleted.", "dim")
         case _:
             out.line("\n".join(listing(found.items, out, datetime.now(UTC), wide=output is Output.WIDE)))
     _warn(cli, found)
+    if found.skipped and not found.items:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 def show_snapshot(

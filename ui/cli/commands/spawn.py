@@ -41,6 +41,7 @@ _OPTIONS = {
     "spec.args": "--arg",
     "spec.branch": "--branch",
     "spec.model": "--model",
+    "spec.runtime": "--runtime",
     "spec.image": "--image",
     "spec.layout": "--layout",
     "spec.prompt": "--prompt",
@@ -95,6 +96,10 @@ def spawn(  # noqa: PLR0913  # one parameter for each option
     pids: Annotated[
         int | None, typer.Option(metavar="N", help="Processes and threads together.", rich_help_panel=LIMITS)
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What carries it: docker, or process (no isolation).", rich_help_panel=MORE),
+    ] = None,
     image: Annotated[str | None, typer.Option(metavar="IMAGE", help="Container image.", rich_help_panel=MORE)] = None,
     layout: Annotated[str | None, typer.Option(metavar="NAME", help="tmux layout.", rich_help_panel=MORE)] = None,
     env: Annotated[
@@ -126,6 +131,7 @@ def spawn(  # noqa: PLR0913  # one parameter for each option
         "permission_mode": permission_mode,
         "args": arg,
         "resources": _given(resources),
+        "runtime": runtime,
         "image": image,
         "layout": layout,
         "env": _pairs(env, "--env", environment=True),

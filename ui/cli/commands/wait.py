@@ -36,8 +36,11 @@ def wait(
     """
     wanted = parse_goal(goal)
     deadline = time.monotonic() + timeout
+    targets = _targets(words)
+    if wanted.of_instances and any(target.kind is not KindName.INSTANCE for target in targets):
+        raise typer.BadParameter(f"a repository never {wanted.words}; wait for condition=Ready", param_hint="--for")
     with cli.client() as client:
-        for target in _targets(words):
+        for target in targets:
             if wanted is not DELETED and look(client, target) is None:
                 raise Failure(f"there is no {target}", hint=f"cco get {target.kind}", code=ExitCode.NOT_FOUND)
 

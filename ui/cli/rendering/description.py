@@ -74,7 +74,7 @@ def describe_repository(
 
 def _spec(instance: Instance) -> list[Pair]:
     spec = instance.spec
-    limits = spec.resources
+    limits, carried_by = spec.resources, instance.status.runtime or spec.runtime
     values: list[Pair] = [
         ("Repository", spec.repository),
         ("Branch", instance.branch),
@@ -82,7 +82,8 @@ def _spec(instance: Instance) -> list[Pair]:
         ("Mode", spec.operating_mode),
         ("Permission mode", spec.permission_mode),
         ("Model", spec.model or "(Claude Code's own default)"),
-        ("Image", spec.image or "(the setting instance_image)"),
+        ("Runtime", carried_by or "(the setting runtime)"),
+        *([] if carried_by == "process" else [("Image", spec.image or "(the setting instance_image)")]),
         ("Limits", f"cpus {limits.cpus:g}, memory {format_bytes(limits.memory)}, pids {limits.pids}"),
         ("Layout", spec.layout),
         ("Restart policy", spec.restart_policy),
@@ -126,7 +127,8 @@ def _workload(instance: Instance, now: datetime) -> list[Pair]:
         text = f": {last.message}" if last.message else ""
         values.append(("Last exit", f"{last.reason}{code}, {_when(last.finished_at, now)}{text}"))
     if status.failures.count:
-        retry = f", next start {status.failures.retry_at:%H:%M:%S} UTC" if status.failures.retry_at else ""
+        at = status.failures.retry_at
+        retry = f", next start {at:%H:%M:%S} UTC" if at is not None and at > now else ""
         values.append(
             ("Failures", Cell(f"{status.failures.count} in a row ({status.failures.reason}){retry}", "notice"))
         )
