@@ -18,7 +18,7 @@ from controller.errors import Retryable, Terminal
 from . import private, record, refs, worktree
 from .adoption import adopt
 from .agent_refs import AgentRefs, read_refs
-from .git import LONG, Git, GitFailed
+from .git import LONG, SLOWEST, Git, GitFailed
 from .locks import folder_lock
 from .names import RefNames
 from .quarantine import Quarantine
@@ -186,7 +186,8 @@ def _pack(quarantine: Quarantine, tips: set[str], known: set[str]) -> str | None
     remove_tree(folder)
     os.mkdir(folder, 0o700)
     arguments = ("-q", "--revs", "--local", "--non-empty", "--delta-base-offset", os.path.join(folder, "pack"))
-    name = quarantine.git.run("pack-objects", *arguments, stdin=_revisions(tips, known), timeout=LONG).text
+    patience = LONG + quarantine.size() / SLOWEST
+    name = quarantine.git.run("pack-objects", *arguments, stdin=_revisions(tips, known), timeout=patience).text
     return os.path.join(folder, f"pack-{name}.pack") if name else None
 
 
@@ -205,9 +206,10 @@ def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
     with open(pack, "rb", buffering=0) as stream:  # git reads from the descriptor, past any buffer of ours
         count = int.from_bytes(stream.read(12)[8:], "big")
         stream.seek(0)
+        patience = LONG + os.fstat(stream.fileno()).st_size / SLOWEST
         command = ("unpack-objects", "-q") if count < _UNPACK_BELOW else ("index-pack", "--stdin")
         try:
-            repository.git.run(*command, _STRICT, stdin=stream, timeout=LONG)
+            repository.git.run(*command, _STRICT, stdin=stream, timeout=patience)
         except GitFailed as error:
             raise _damaged(ref, error.message) from error
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,10 +36,13 @@ QUICK = 60.0
 """Seconds for commands that read or move refs."""
 LONG = 900.0
 """Seconds for commands whose work grows with the repository."""
+SLOWEST = 8 << 20
+"""Bytes a second that a command which compresses files gets through, however busy the machine is."""
 
 OLDEST_GIT = (2, 38)
 """The first git that honours ``safe.directory`` from the command line for every command."""
 
+_BLOCK = 64 << 10
 _NO_PROGRAM = 127  # what env answers
 
 _CONFIG = (
@@ -161,6 +166,35 @@ class Git:
             raise _failure(args, self.git_dir, output)
         return output
 
+    def read(self, *args: str, limit: int, accept: Sequence[int] = (0,), timeout: float = LONG) -> tuple[bytes, bool]:
+        """Run one command that may say any amount; returns what it says, and whether that is all of it.
+
+        After ``limit`` bytes it is stopped.
+
+        Raises:
+            Retryable: as :meth:`run`.
+        """
+        process = self._start(args, None, ())
+        try:
+            said, err = _listen(process, limit, time.monotonic() + timeout)
+            if len(said) > limit:
+                _kill(process)
+                return said[:limit], False
+            status = process.wait(timeout=timeout)
+        except BaseException as error:
+            _kill(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise GitTimedOut(f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s") from error
+            raise
+        finally:
+            _close(process)
+        output = Output(status, said, err.decode(errors="replace").strip())
+        if status == _NO_PROGRAM:
+            raise _not_installed()
+        if status not in accept:
+            raise _failure(args, self.git_dir, output)
+        return said, True
+
     @contextmanager
     def feed(self, *args: str, timeout: float = LONG) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         """Run a command that is written to while it runs; yields its standard input and output.
@@ -272,8 +306,36 @@ def _has_setpriv() -> bool:
     return shutil.which("setpriv") is not None
 
 
+def _listen(process: subprocess.Popen[bytes], limit: int, deadline: float) -> tuple[bytes, bytes]:
+    """Return what a process says on both ways until it closes them, or a little more than ``limit`` bytes.
+
+    Raises:
+        subprocess.TimeoutExpired: the deadline is over.
+    """
+    if process.stdout is None or process.stderr is None:  # both were asked for
+        raise AssertionError
+    said, err = bytearray(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ, said)
+        ready.register(process.stderr, selectors.EVENT_READ, err)
+        while ready.get_map() and len(said) <= limit:
+            for key, _ in ready.select(max(0.0, deadline - time.monotonic())):
+                block = os.read(key.fd, _BLOCK)
+                if not block:
+                    ready.unregister(key.fileobj)
+                key.data.extend(block)
+            del err[:-_BLOCK]  # its last words are what counts
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(process.args, 0.0)
+    return bytes(said), bytes(err)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     _kill(process)
+    _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             try:

@@ -120,6 +120,11 @@ class Quarantine:
             "there names the file, remove it from them",
         )
 
+    def size(self) -> int:
+        """Return the bytes of all that was taken in."""
+        folders = os.walk(self._objects)
+        return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in folders for name in names)
+
     def mirror(self, private: str) -> None:
         """Take in new object files and drop those the agent no longer has.
 

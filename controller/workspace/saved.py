@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -202,26 +201,11 @@ def _changes(git: Git, commit: str) -> Iterator[SavedChange]:
         position += width
 
 
-class _EnoughError(Exception):
-    """As much was read as is told."""
-
-
 def _difference(git: Git, commit: str) -> tuple[str, bool]:
-    """Return the difference as text and whether it was cut; git is stopped when it says more than is told."""
-    with (
-        suppress(_EnoughError),
-        git.feed(*_COMPARE, "-M", "--no-commit-id", "-p", "--end-of-options", commit) as (_, out),
-    ):
-        said = out.read(MAX_DIFF + 1)
-        _stop_beyond(said)
-        return _readable(said), False
-    whole = said[:MAX_DIFF]
-    return _readable(whole[: whole.rfind(b"\n") + 1] or whole), True
-
-
-def _stop_beyond(said: bytes) -> None:
-    if len(said) > MAX_DIFF:
-        raise _EnoughError
+    """Return the difference as text and whether it was cut."""
+    arguments = (*_COMPARE, "-M", "--no-commit-id", "-p", "--end-of-options", commit)
+    said, whole = git.read(*arguments, limit=MAX_DIFF)
+    return _readable(said if whole else said[: said.rfind(b"\n") + 1] or said), not whole
 
 
 def _lines(names: Sequence[str]) -> bytes:

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field, replace
 
 from controller.errors import Terminal
 
-from .git import LONG, Git
+from .allowance import MAX_ENTRIES, MAX_FILE, MAX_NAMES, Allowance, file_too_large
+from .git import Git, GitTimedOut
 from .repository import Repository
-from .safe_files import list_directory, open_directory, open_regular
+from .safe_files import TooLargeError, list_directory, open_directory, open_regular
 from .seen_files import SeenFiles, is_settled
 
 logger = logging.getLogger(__name__)
@@ -50,12 +51,14 @@ class Entry:
     Attributes:
         path: where its bytes are, relative to the worktree; differs from its name only inside a nested ``.git``.
         unix: hash of its content with Unix line ends, where it has others.
+        size: its bytes, where it was found in a worktree.
     """
 
     mode: str
     oid: str
     path: str = field(default="", compare=False)
     unix: str | None = field(default=None, compare=False)
+    size: int = field(default=0, compare=False)
 
 
 Tree = Mapping[str, Entry]
@@ -73,11 +76,30 @@ def read_tree(git: Git, commit: str) -> Tree:
 
 def _ask_tree(git: Git, commit: str) -> Tree:
     found: dict[str, Entry] = {}
-    for line in git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, timeout=LONG).fields():
-        about, _, path = line.partition("\t")
-        mode, _, oid = about.split(" ")
+    said, whole = git.read("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, limit=MAX_NAMES)
+    for line in _parts(said):
+        about, _, name = line.partition(b"\t")
+        mode, _, oid = about.decode().split(" ")
+        path = os.fsdecode(name)
         found[path] = Entry(mode, oid, path)
+        if len(found) > MAX_ENTRIES:
+            whole = False
+            break
+    if not whole:  # a few small trees that name each other are enough
+        raise Terminal(
+            "TooMuchWork",
+            f"commit {commit} has more than {MAX_ENTRIES} files, so nobody can tell what differs from it: let the "
+            "instance go back to another one",
+        )
     return found
+
+
+def _parts(said: bytes) -> Iterator[bytes]:
+    """Yield the parts of NUL-terminated output, one at a time."""
+    start = 0
+    while (end := said.find(b"\0", start)) != -1:
+        yield said[start:end]
+        start = end + 1
 
 
 def scan(repository: Repository, worktree: str, tracked: Tree, submodules: frozenset[str]) -> dict[str, Entry]:
@@ -90,7 +112,7 @@ def scan(repository: Repository, worktree: str, tracked: Tree, submodules: froze
         submodules: declared submodules; their folders are left out and their entries kept as tracked.
 
     Raises:
-        Terminal: ``TreeTooDeep``.
+        Terminal: ``TreeTooDeep``, ``FileUnreadable``, ``FileTooLarge``, ``WorktreeTooLarge``.
     """
     return _Scan(repository, worktree, tracked, submodules).run()
 
@@ -103,6 +125,7 @@ class _Scan:
         self._submodules = submodules
         self._ignored: set[str] = set()
         self._nested = 0
+        self._allowance = Allowance(worktree)
         self._sha256 = any(len(entry.oid) == 64 for entry in tracked.values())
         self.found: dict[str, Entry] = {}
 
@@ -120,8 +143,14 @@ class _Scan:
         """Ask git what its rules ignore below a folder. No index is given: what is tracked is known otherwise."""
         git = replace(self._repository.git, work_tree=os.path.join(self._worktree, prefix))
         git = git.with_env({"GIT_INDEX_FILE": "/nonexistent/index"})
-        out = git.run("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z", timeout=LONG)
-        self._ignored.update(prefix + path for path in out.fields())
+        command = ("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
+        try:
+            said, whole = git.read(*command, limit=MAX_NAMES, timeout=self._allowance.seconds)
+        except GitTimedOut as error:
+            raise self._allowance.too_much_ignored(prefix) from error
+        self._ignored.update(prefix + os.fsdecode(path) for path in _parts(said))
+        if not whole or len(self._ignored) > MAX_ENTRIES:
+            raise self._allowance.too_much_ignored(prefix)
 
     def _walk(self, folder: int, path: str, name: str, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -130,7 +159,7 @@ class _Scan:
                 f"{os.path.join(self._worktree, path)!r} lies more than {MAX_DEPTH} folders deep and cannot be saved: "
                 "move or remove it",
             )
-        entries = list_directory(folder)
+        entries = self._list(folder, path)
         if path and self._nested < MAX_NESTED and any(entry.name == ".git" for entry in entries):
             self._nested += 1
             self._ask_ignored(path)
@@ -153,6 +182,14 @@ class _Scan:
             elif not self._is_known(entry, here, saved_as):
                 self._note(folder, entry.name, here, saved_as)
 
+    def _list(self, folder: int, path: str) -> list[os.DirEntry[str]]:
+        try:
+            entries = list_directory(folder, limit=self._allowance.entries)
+        except TooLargeError as error:
+            raise self._allowance.too_many(path) from error
+        self._allowance.found(len(entries))
+        return entries
+
     def _is_known(self, entry: os.DirEntry[str], path: str, saved_as: str) -> bool:
         """Note a file that is still what it was when it was read last, without opening it."""
         try:
@@ -161,26 +198,30 @@ class _Scan:
             return False
         oid = _cache.get(info, self._sha256) if stat.S_ISREG(info.st_mode) else None
         expected = self._tracked.get(saved_as)
-        if oid is None or (expected is not None and expected.oid != oid):
+        same = expected is None or expected.oid == oid
+        if oid is None or not (same or info.st_size > _WHOLE):  # of small ones the line ends may make the difference
             return False
-        self.found[saved_as] = Entry(_mode(info), oid, path)
+        if info.st_size > MAX_FILE and (expected is None or not same):
+            raise file_too_large(self._allowance.place(path), info.st_size)
+        self.found[saved_as] = Entry(_mode(info), oid, path, size=info.st_size)
         return True
 
     def _note(self, folder: int, name: str, path: str, saved_as: str) -> None:
-        expected = self._tracked.get(saved_as)
+        tracked = self._tracked.get(saved_as)
+        expected = tracked.oid if tracked is not None else None
+        allowance = self._allowance
         try:
-            entry = read_entry(folder, name, path, sha256=self._sha256, expected=expected.oid if expected else None)
+            entry = read_entry(folder, name, path, sha256=self._sha256, expected=expected, allowance=allowance)
         except PermissionError as error:
             raise self._unreadable(path) from error
         if entry is not None:
             self.found[saved_as] = entry
 
     def _unreadable(self, path: str) -> Terminal:
-        place = os.path.join(self._worktree, path)
         return Terminal(
             "FileUnreadable",
-            f"{place!r} cannot be read by uid {os.geteuid()}, so nobody knows whether it is saved: let it be read with "
-            f"'chmod u+rX', or remove it",
+            f"{self._allowance.place(path)!r} cannot be read by uid {os.geteuid()}, so nobody knows whether it is "
+            "saved: let it be read with 'chmod u+rX', or remove it",
         )
 
     def _look_for_tracked(self, root: int) -> None:
@@ -211,12 +252,21 @@ def _parents(path: str) -> Iterator[str]:
         end = path.find("/", end + 1)
 
 
-def read_entry(folder: int, name: str, path: str, *, sha256: bool, expected: str | None) -> Entry | None:
-    """Return the file's entry, or ``None`` when it vanished or git could not store it (a socket, a device)."""
+def read_entry(
+    folder: int, name: str, path: str, *, sha256: bool, expected: str | None, allowance: Allowance | None = None
+) -> Entry | None:
+    """Return the file's entry, or ``None`` when it vanished or git could not store it (a socket, a device).
+
+    Without an ``allowance``, that of the whole look, a file is refused that is too large to be saved; with one it may
+    be as large as the one it is compared with.
+
+    Raises:
+        Terminal: ``FileTooLarge``; ``WorktreeTooLarge`` by the allowance.
+    """
     fd = open_regular(name, folder)
     if fd is not None:
         try:
-            return _regular(fd, path, sha256=sha256, expected=expected)
+            return _regular(fd, path, sha256=sha256, expected=expected, allowance=allowance)
         finally:
             os.close(fd)
     try:
@@ -226,23 +276,33 @@ def read_entry(folder: int, name: str, path: str, *, sha256: bool, expected: str
     return Entry(LINK, blob_id(target, sha256=sha256), path)
 
 
-def _regular(fd: int, path: str, *, sha256: bool, expected: str | None) -> Entry:
+def _regular(fd: int, path: str, *, sha256: bool, expected: str | None, allowance: Allowance | None) -> Entry:
     info = os.fstat(fd)
     settled = is_settled(info)
+    too_large = info.st_size > MAX_FILE
+    place = path if allowance is None else allowance.place(path)
+    if too_large and (expected is None or allowance is None):
+        raise file_too_large(place, info.st_size)
+    if allowance is not None:
+        allowance.read(info.st_size, path)
     unix = None
     if info.st_size <= _WHOLE:
-        content = b"".join(_pieces(fd))
+        content = b"".join(_pieces(fd, info.st_size))
         oid = blob_id(content, sha256=sha256)
         if expected not in (oid, None) and b"\r\n" in content:
             unix = blob_id(content.replace(b"\r\n", b"\n"), sha256=sha256)
     else:
         digest = _header(info.st_size, sha256=sha256)
-        for piece in _pieces(fd):
+        for piece in _pieces(fd, info.st_size):
             digest.update(piece)
+            if allowance is not None:
+                allowance.go_on(path)
         oid = digest.hexdigest()
     if settled:
         _cache.put(info, sha256, oid)
-    return Entry(_mode(info), oid, path, unix)
+    if too_large and oid != expected:
+        raise file_too_large(place, info.st_size)
+    return Entry(_mode(info), oid, path, unix, info.st_size)
 
 
 def _mode(info: os.stat_result) -> str:
@@ -261,8 +321,10 @@ def _header(size: int, *, sha256: bool) -> hashlib._Hash:
     return hashlib.sha256(start) if sha256 else hashlib.sha1(start, usedforsecurity=False)
 
 
-def _pieces(fd: int) -> Iterator[bytes]:
-    while piece := os.read(fd, _CHUNK):
+def _pieces(fd: int, size: int) -> Iterator[bytes]:
+    """Yield what the file had when its size was looked at: it may grow faster than it is read."""
+    while size > 0 and (piece := os.read(fd, min(size, _CHUNK))):
+        size -= len(piece)
         yield piece
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ from controller.errors import Retryable
 from . import refs
 from .adoption import adopt
 from .agent_refs import AgentRefs, read_refs
-from .git import Git
+from .allowance import MAX_FILE, MAX_NAMES, MAX_SNAPSHOT, file_too_large, snapshot_too_large
+from .git import LONG, SLOWEST, Git
 from .locks import folder_lock
 from .names import RefNames
 from .record import Record, StatePaths
@@ -103,14 +105,18 @@ def _declared_submodules(git: Git, parent: str | None, saved: Tree) -> frozenset
     if ".gitmodules" not in saved or not any(entry.mode == SUBMODULE for entry in saved.values()):
         return frozenset()
     arguments = ("--blob", f"{parent}:.gitmodules", "-z", "--get-regexp", r"^submodule\..*\.path$")
-    found = git.run("config", *arguments, accept=(0, 1, 128)).fields()
+    said, whole = git.read("config", *arguments, limit=MAX_NAMES, accept=(0, 1, 128))
+    found = os.fsdecode(said).split("\0") if whole else []
     paths = {field.partition("\n")[2].rstrip("/") for field in found}
     return frozenset(path for path in paths if path in saved and saved[path].mode == SUBMODULE)
 
 
 def _keep_empty_submodules(saved: Tree, files: dict[str, Entry]) -> None:
-    for path, entry in saved.items():
-        if entry.mode == SUBMODULE and not any(name.startswith(f"{path}/") for name in files):
+    links = {path: entry for path, entry in saved.items() if entry.mode == SUBMODULE}
+    names = sorted(files) if links else []
+    for path, entry in links.items():
+        after = bisect_left(names, f"{path}/")
+        if not names[after : after + 1] or not names[after].startswith(f"{path}/"):
             files.setdefault(path, entry)
 
 
@@ -163,7 +169,11 @@ def _import(repository: Repository, ref: WorkspaceRef, names: RefNames, found: F
     text = f"{message.strip()}\n\n{facts}".encode(errors="surrogateescape")
     arguments = ("--quiet", "--force", "--done", "--date-format=now")
     git = repository.git.with_env(_ANY_NAME)
-    with git.feed("fast-import", *arguments) as (sink, answers), open_directory(ref.worktree) as root:
+    total = sum(entry.size for entry in changed.values())
+    if total > MAX_SNAPSHOT:
+        raise snapshot_too_large(ref.worktree, total, [(entry.size, entry.path) for entry in changed.values()])
+    patience = LONG + total / SLOWEST
+    with git.feed("fast-import", *arguments, timeout=patience) as (sink, answers), open_directory(ref.worktree) as root:
         sink.write(f"reset {names.pending}\n\ncommit {names.pending}\nmark :1\n".encode())
         sink.write(b"committer cc-orchestrator <cc-orchestrator@localhost> now\n")
         sink.write(b"data %d\n%s\n" % (len(text), text))
@@ -210,6 +220,8 @@ def _write_entry(sink: IO[bytes], root: int, path: str, entry: Entry) -> None:
             raise _changing(entry.path)
         stack.callback(os.close, fd)
         size = os.fstat(fd).st_size
+        if size > MAX_FILE:
+            raise file_too_large(entry.path, size)
         sink.write(b"M %s inline %s\ndata %d\n" % (entry.mode.encode(), _quote(path), size))
         for piece in _exactly(fd, size, entry.path):
             sink.write(piece)

@@ -61,6 +61,22 @@ def test_command_that_is_fed_is_stopped_when_its_time_is_over(world: GitWorld, w
     assert time.monotonic() - started < 20
 
 
+def test_only_so_much_is_heard_of_a_command(world: GitWorld) -> None:
+    """It is stopped then; what it says beside is heard too, or it would wait for ever."""
+    noise = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo warning: some words of no use, and more of them >&2; done"
+    said, whole = git_of(world).read("-c", f"alias.talk=!{noise}; echo enough", "talk", limit=6, timeout=30.0)
+    assert (said, whole) == (b"enough", False)
+    said, whole = git_of(world).read("-c", f"alias.talk=!{noise}; echo enough", "talk", limit=7, timeout=30.0)
+    assert (said, whole) == (b"enough\n", True)
+    started = time.monotonic()
+    assert git_of(world).read("-c", "alias.talk=!exec yes", "talk", limit=10, timeout=30.0) == (b"y\n" * 5, False)
+    with pytest.raises(Unavailable, match="did not end within"):
+        git_of(world).read("-c", "alias.hang=!exec sleep 60", "hang", limit=10, timeout=0.5)
+    assert time.monotonic() - started < 20
+    with pytest.raises(GitFailed, match="Needed a single revision"):
+        git_of(world).read("rev-parse", "--verify", "nonsense", limit=10)
+
+
 def test_moves_are_made_together_or_not_at_all(world: GitWorld) -> None:
     git = git_of(world)
     start = world.user("rev-parse", "main")
