@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import queue
+import shlex
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ from .store import Store
 logger = logging.getLogger(__name__)
 
 _ENDING = threading.Lock()
+_OWN_FLAGS = ("standby", "yes", "with_runtimes", "without", "installation")
+"""The flags of the commands themselves; all others are settings."""
 
 
 def run(
@@ -132,6 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     rebuilds.add_argument(
         "--without-runtimes", dest="with_runtimes", action="store_false", help="go by the files alone"
     )
+    rebuilds.add_argument(
+        "--without-runtime",
+        dest="without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="do not ask this runtime, for example docker where there is none (may be repeated)",
+    )
     rebuilds.add_argument("--installation", metavar="ID", help="the installation's id, if no file tells it any more")
     for command in (runs, rebuilds):
         add_flags(command)
@@ -142,14 +153,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     flags = vars(_parser().parse_args(arguments))
     command = flags.pop("command")
-    own = {key: flags.pop(key) for key in ("standby", "yes", "with_runtimes", "installation") if key in flags}
+    own = {key: flags.pop(key) for key in _OWN_FLAGS if key in flags}
     os.umask(0o077)
     stop = stop_at_signals()
     try:
         settings = load_settings(**flags)
         configure_logging(settings.log_level)
         if command == "rebuild":
-            rebuild(settings, print, **own)
+            again = ["python", "-m", "controller", *(sys.argv[1:] if arguments is None else arguments), "--yes"]
+            rebuild(settings, print, again=shlex.join(again), **own)
         else:
             run(settings, stop, way_out=f"{STOP_IT}, or wait for it with '--standby'", **own)
     except CcoError as error:

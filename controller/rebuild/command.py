@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 
 from controller.errors import Terminal
@@ -21,7 +21,9 @@ def rebuild(
     *,
     yes: bool = False,
     with_runtimes: bool = True,
+    without: Collection[str] = (),
     installation: str | None = None,
+    again: str = "python -m controller rebuild --yes",
 ) -> None:
     """Put a lost or damaged database together again; without ``yes``, only say what that would be.
 
@@ -30,11 +32,13 @@ def rebuild(
         say: takes one line for people.
         yes: do it.
         with_runtimes: ask runtimes for workloads, whose labels tell of instances that no file tells of.
+        without: names of runtimes that are not asked.
         installation: the installation's id, where the state directory does not tell it any more.
+        again: the command that does what was only said.
 
     Raises:
-        Terminal: ``ControllerRunning``, ``DatabaseSound``, ``InstallationUnknown``, ``RuntimeNeeded`` or
-            ``NothingFound``; nothing was changed.
+        Terminal: ``ControllerRunning``, ``DatabaseSound``, ``InstallationUnknown``, ``UnknownRuntime``,
+            ``RuntimeNeeded`` or ``NothingFound``; nothing was changed.
     """
     if not settings.state_dir.is_dir():
         message = f"state_dir {str(settings.state_dir)!r} does not exist: set CCO_STATE_DIR to the right folder"
@@ -43,7 +47,7 @@ def rebuild(
     try:
         wrong = database.damage(settings.database)
         identity = _identity(settings, installation)
-        found = gather(settings, Runtimes.from_settings(settings, identity) if with_runtimes else None)
+        found = gather(settings, Runtimes.from_settings(settings, identity) if with_runtimes else None, without)
         if not found.instances and not found.repositories:
             raise Terminal(
                 "NothingFound",
@@ -54,7 +58,7 @@ def rebuild(
         for line in _describe(identity, found):
             say(line)
         if not yes:
-            say("Nothing was changed. To put this back: python -m controller rebuild --yes")
+            say(f"Nothing was changed. To put this back: {again}")
             return
         for path in database.set_aside(settings.database, datetime.now(UTC)):
             say(f"kept: {path}")

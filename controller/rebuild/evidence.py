@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,23 +60,24 @@ class Evidence:
     remarks: list[str] = field(default_factory=list)
 
 
-def gather(settings: Settings, runtimes: Runtimes | None) -> Evidence:
+def gather(settings: Settings, runtimes: Runtimes | None, without: Collection[str] = ()) -> Evidence:
     """Look at everything.
 
     Args:
         settings: where the state directory is.
         runtimes: what may carry workloads; ``None`` = go by files alone.
+        without: names of runtimes not to ask.
 
     Raises:
         Terminal: ``RuntimeNeeded``, a runtime could not be asked, or ``StateDirectoryUnusable``, a folder could not be
-            read: instances might be missed.
+            read: instances might be missed; ``UnknownRuntime``.
     """
     _check_readable(settings.state_dir)
     found = Evidence()
     _read_files(Manifests(settings), found)
-    workloads = [] if runtimes is None else list(_workloads(runtimes))
+    workloads, unasked = ([], True) if runtimes is None else _workloads(runtimes, without, found)
     _read_labels(workloads, settings, found)
-    _read_folders(settings, found, asked=runtimes is not None)
+    _read_folders(settings, found, asked=not unasked)
     _note_attempts(workloads, found)
     _complete_repositories(found)
     return found
@@ -110,17 +111,39 @@ def _read_files(manifests: Manifests, found: Evidence) -> None:
             found.instances[instance.metadata.name] = Known(instance, "its manifest")
 
 
-def _workloads(runtimes: Runtimes) -> Iterator[tuple[str, Belonging]]:
+def _workloads(
+    runtimes: Runtimes, without: Collection[str], found: Evidence
+) -> tuple[list[tuple[str, Belonging]], bool]:
+    """Return all workloads with their runtimes' names, and whether there is a runtime that was not asked."""
+    workloads: list[tuple[str, Belonging]] = []
+    unasked = False
+    for name in {*without} - {*runtimes.names}:
+        message = f"--without-runtime {name}: is not installed; there is: {', '.join(runtimes.names)}"
+        raise Terminal("UnknownRuntime", message)
+    needed = {runtimes.default, *(runtimes.name_of(known.instance) for known in found.instances.values())}
     for name in runtimes.names:
         try:
-            belongings = runtimes.named(name).belongings()
+            belongings = runtimes.named(name).belongings() if name not in without else None
         except CcoError as error:
-            raise Terminal(
-                "RuntimeNeeded",
-                f"runtime {name!r} cannot be asked what it runs ({error.message}): mend that, or go by the files alone "
-                "with --without-runtimes (instances that no file tells of are then unknown, and listed as orphans)",
-            ) from error
-        yield from ((name, each) for each in belongings if each.kind is BelongingKind.WORKLOAD)
+            if name in needed:
+                raise _needed(name, error) from error
+            found.remarks.append(
+                f"runtime {name!r} is neither the setting 'runtime' nor that of a known instance, and could not be "
+                f"asked ({error.message}): instances that only its workloads tell of will be listed as orphans"
+            )
+            belongings = None
+        unasked = unasked or belongings is None
+        workloads += ((name, each) for each in belongings or () if each.kind is BelongingKind.WORKLOAD)
+    return workloads, unasked
+
+
+def _needed(name: str, error: CcoError) -> Terminal:
+    return Terminal(
+        "RuntimeNeeded",
+        f"runtime {name!r} cannot be asked what it runs ({error.message}): mend that, or leave it out with "
+        f"'--without-runtime {name}' where it is not used; '--without-runtimes' goes by the files alone (instances "
+        "that no file tells of are then unknown, and listed as orphans)",
+    )
 
 
 def _read_labels(workloads: Iterable[tuple[str, Belonging]], settings: Settings, found: Evidence) -> None:

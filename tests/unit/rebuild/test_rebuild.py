@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from controller.reconcile.loop import Request
 from controller.resources import Instance, OperatingMode
 from controller.runtime.choice import Runtimes, only
 from controller.store import Store
+from support.fake_engine import FakeEngine
 from support.fake_runtime import FakeRuntime
 from support.world import World
 
@@ -259,6 +261,39 @@ def test_an_engine_that_does_not_answer_may_hide_instances(fleet: World) -> None
     assert set(fleet.store.instances.names()) == set(NAMES)
 
 
+def two_runtimes(world: World, monkeypatch: pytest.MonkeyPatch, default: str) -> None:
+    """Let there be a second runtime beside the one that carries everything: an engine that is not there."""
+    working, broken = FakeRuntime(world.engine), FakeRuntime(FakeEngine())
+    error = Unavailable("RuntimeUnavailable", "no engine")
+    monkeypatch.setattr(broken, "belongings", lambda: (_ for _ in ()).throw(error))
+    # The instances' own runtime has this name in their status.
+    makers = {"docker": lambda: working, "engine": lambda: broken}
+    monkeypatch.setattr(Runtimes, "from_settings", lambda *_: Runtimes(default, makers))
+
+
+def test_a_runtime_that_nothing_tells_of_need_not_answer(fleet: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fleet)
+    two_runtimes(fleet, monkeypatch, default="docker")
+    lines = put_back(fleet)
+    assert set(fleet.store.instances.names()) == set(NAMES)
+    assert any("runtime 'engine' is neither" in line and "no engine" in line for line in lines)
+
+
+def test_the_one_that_is_set_must_answer_or_be_left_out_by_name(fleet: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(fleet)
+    forget(fleet, "web")
+    two_runtimes(fleet, monkeypatch, default="engine")
+    with pytest.raises(Terminal, match="'--without-runtime engine'") as refused:
+        rebuild(fleet.settings, print, yes=True)
+    assert refused.value.reason == "RuntimeNeeded"
+    with pytest.raises(Terminal, match="--without-runtime enigne: is not installed; there is: docker, engine"):
+        rebuild(fleet.settings, print, yes=True, without=["enigne"])
+    assert not fleet.settings.database.exists()
+    rebuild(fleet.settings, print, yes=True, without=["engine"])
+    fleet.store = Store.open(fleet.settings.database)
+    assert set(fleet.store.instances.names()) == set(NAMES), "the other one was asked: web is known by its label alone"
+
+
 def test_a_running_controller_is_in_the_way(fleet: World) -> None:
     lose(fleet)
     lock = take(fleet.settings.state_dir)
@@ -315,7 +350,10 @@ def test_it_is_a_command(fleet: World, monkeypatch: pytest.MonkeyPatch, capsys: 
     lose(fleet)
     assert program.main(["rebuild"]) == 0
     assert "Nothing was changed" in capsys.readouterr().out
-    assert program.main(["rebuild", "--yes", "--without-runtimes"]) == 0
+    assert program.main(["rebuild", "--without-runtimes", "--port", "8090"]) == 0
+    told = capsys.readouterr().out.strip().rpartition("To put this back: ")[2]
+    assert told == "python -m controller rebuild --without-runtimes --port 8090 --yes"
+    assert program.main(shlex.split(told)[3:]) == 0
     assert "made anew" in capsys.readouterr().out
     assert program.main(["rebuild", "--yes"]) == 1
     assert capsys.readouterr().err.startswith("controller: DatabaseSound: ")
