@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from faults.world.installation import CLIENT, PERSON, World, installation
 from support.host_system import make_repository
 from support.model_container import model_container
 
-from .chaos import DEATHS, FAULTS, OF_TALKERS, Fault, Fleet
+from .chaos import DEATHS, ENDS_A_RUN, FAULTS, OF_TALKERS, Fault, Fleet
 from .gauges import Gauge, sample
 
 RESYNC_SECONDS = 10
@@ -119,7 +120,14 @@ def _round(fleet: Fleet, fault: Fault, *, at_rest: bool) -> str:
     """Let some work, one thing go wrong, and judge; returns what went wrong in a few words."""
     fleet.do_work()
     target = fleet.one(talker=fault in OF_TALKERS)
-    what = fault(fleet, target) if target is not None else f"{fault.__name__}: nothing is up"
+    if target is None:
+        what = f"{fault.__name__}: nothing is up"
+    else:
+        before = fleet.run_of(target)
+        what = fault(fleet, target)
+        if fault in ENDS_A_RUN:
+            again = partial(fleet.is_up_again, target, before)
+            fleet.world.until(again, f"it is up again after {what}", timeout=CONVERGE_SECONDS)
     if at_rest:  # what nobody announces is only seen by the next resync
         _rest(time.monotonic() + 1.5 * RESYNC_SECONDS)
     try:

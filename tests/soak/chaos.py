@@ -50,6 +50,15 @@ class Fleet:
         ready = [name for name in self.up() if name in self.talkers or not talker]
         return self.chance.choice(ready) if ready else None
 
+    def run_of(self, name: str) -> tuple[object, ...]:
+        """Return what is another for each run of an instance."""
+        status = self.world.get(name).status
+        return status.attempt, status.restarts, status.started_at
+
+    def is_up_again(self, name: str, before: tuple[object, ...]) -> bool:
+        """Tell whether it is up, and in another run."""
+        return self.run_of(name) != before and name in self.up()
+
     def do_work(self, how_many: int = 3) -> None:
         """Let some instances commit and leave something uncommitted, and remember all of it."""
         ready = self.up()
@@ -248,6 +257,11 @@ DEATHS: tuple[Fault, ...] = (controller_killed, both_killed)
 
 OF_TALKERS: tuple[Fault, ...] = (agent_killed, tmux_killed, claude_frozen, model_away)
 """Only for those with the real client; the others have no agent, tmux and Claude of which one could die alone."""
+
+ENDS_A_RUN: frozenset[Fault] = frozenset(
+    {agent_killed, tmux_killed, container_killed, container_removed, container_stopped, everything_in_it_killed}
+)
+"""After these it has to come up again. The invariants alone also hold before that is seen, or between two tries."""
 
 FAULTS: tuple[Fault, ...] = (
     *OF_TALKERS,
