@@ -34,7 +34,11 @@ class Log(list[str]):
 
 def main(log: str, *arguments: str) -> int:
     """Run the program; returns its exit code."""
-    engine = FakeEngine()
+    return run(FakeEngine(), log, *arguments)
+
+
+def run(engine: FakeEngine, log: str, *arguments: str) -> int:
+    """Run the program over an engine; returns its exit code."""
     engine.changes = Log(Path(log))
 
     def fake(settings: Settings, installation: str) -> Runtimes:
