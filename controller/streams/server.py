@@ -40,7 +40,7 @@ class StreamServer:
     """
 
     def __init__(self, path: Path, routes: Sequence[Route], fence: Callable[[], None] = lambda: None) -> None:
-        self._path = path
+        self._path, self._fence, self._told = path, fence, False
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
 
@@ -50,11 +50,8 @@ class StreamServer:
         Handler.fence = staticmethod(fence)
         Handler.routes = Routes([Route("GET", "/health", lambda _: {"status": "ok"}), *routes])
         self._server = _UnixServer(str(path), Handler)
-        self._inode = path.stat().st_ino
-        path.chmod(0o600)
-        if os.geteuid() == 0:  # the server runs as the state directory's owner
-            owner = path.parent.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
+        self._server.between = self._come_back
+        self._inode = self._own()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(POLL_SECONDS,), name="streams", daemon=True
         )
@@ -73,10 +70,43 @@ class StreamServer:
                 self._path.unlink()
         self._server.server_close()
 
+    def _own(self) -> int:
+        """Close the socket's file to others, and return its inode."""
+        self._path.chmod(0o600)
+        if os.geteuid() == 0:  # the server runs as the state directory's owner
+            owner = self._path.parent.stat()
+            os.chown(self._path, owner.st_uid, owner.st_gid)
+        return self._path.stat().st_ino
+
+    def _come_back(self) -> None:
+        """Listen again where the file was removed: nobody finds a socket without one. Another one's file is left."""
+        try:
+            if os.path.lexists(self._path):
+                return
+            self._fence()
+            with socket.socket(socket.AF_UNIX) as fresh:
+                fresh.bind(str(self._path))
+                fresh.listen(self._server.request_queue_size)
+                self._inode = self._own()
+                # In the place of the old one, under the number that is polled.
+                os.dup2(fresh.fileno(), self._server.fileno(), inheritable=False)
+        except (OSError, CcoError) as error:
+            if not self._told:
+                logger.warning("socket could not be made again", extra={"cco_error": str(error)})
+            self._told = True
+        else:
+            logger.warning("socket was made again", extra={"cco_path": str(self._path)})
+            self._told = False
+
 
 class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    between: Callable[[], None] = staticmethod(lambda: None)
+
+    def service_actions(self) -> None:
+        """Look around, several times a second; the base class calls this between two requests."""
+        self.between()
 
     def get_request(self) -> tuple[socket.socket, str]:
         """Give the handler an address it can print; a unix peer has none."""

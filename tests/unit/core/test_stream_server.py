@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controller.errors import Fenced
 from controller.reconcile.actions import Plan
 from controller.resources import Instance
 from controller.streams import StreamServer, server
@@ -57,6 +58,46 @@ def test_one_who_was_replaced_leaves_the_other_one_s_socket(path: Path, containe
     replaced.stop()
     assert ask(path) == 200
     serving.stop()
+
+
+def test_a_socket_that_was_removed_is_made_again(path: Path, container: FakeContainer) -> None:
+    serving = StreamServer(path, streams(container).routes())
+    serving.start()
+    try:
+        for _ in range(2):
+            path.unlink()
+            eventually(path.exists, timeout=LONGEST_SECONDS, what="it is back")
+            eventually(lambda: ask(path) == 200, timeout=LONGEST_SECONDS, what="it answers")
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        serving.stop()
+    assert not path.exists()
+
+
+def test_what_is_in_the_place_of_a_socket_is_left(path: Path, container: FakeContainer) -> None:
+    serving = StreamServer(path, streams(container).routes())
+    serving.start()
+    path.unlink()
+    path.write_text("somebody else's")
+    threading.Event().wait(3 * server.POLL_SECONDS)
+    serving.stop()
+    assert path.read_text() == "somebody else's"
+
+
+def test_one_who_was_overtaken_does_not_come_back(
+    path: Path, container: FakeContainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def overtaken() -> None:
+        raise Fenced("Fenced", "another controller has taken over")
+
+    serving = StreamServer(path, streams(container).routes(), overtaken)
+    serving.start()
+    path.unlink()
+    eventually(lambda: "could not be made again" in caplog.text, timeout=LONGEST_SECONDS, what="it is told")
+    threading.Event().wait(2 * server.POLL_SECONDS)
+    serving.stop()
+    assert not path.exists()
+    assert len(caplog.records) == 1, "once"
 
 
 def test_one_who_does_not_wait_for_the_answer_is_no_error(
