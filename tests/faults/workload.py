@@ -1,8 +1,8 @@
 """The reference workload: a life of one instance in steps, and what the world looks like after each of them.
 
-A step is what a person or the agent does; then controllers work until nothing is left to do. The picture of the end
-leaves out what may differ between two runs that went equally well: times, identifiers, and the names of commits
-(which contain times), replaced by what the commits hold.
+A step is what a person or the agent does, to the instance or behind the product's back; then controllers work until
+nothing is left to do. The picture of the end leaves out what may differ between two runs that went equally well:
+times, identifiers, and the names of commits (which contain times), replaced by what the commits hold.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,10 +39,11 @@ IDENTIFIER = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One act of a person or the agent."""
+    """One act of a person or the agent; ``drift`` when it is done to the world behind the product's back."""
 
     name: str
     act: Callable[[CrashWorld], None]
+    drift: bool = False
 
 
 def _create(world: CrashWorld) -> None:
@@ -104,6 +106,45 @@ def _restart(world: CrashWorld) -> None:
     world.change(restart_generation=world.get().spec.restart_generation + 1)
 
 
+# Behind the product's back, each time with a commit that was not brought home, and with drafts: a changed file, a new
+# one, and one that is staged. The next of these commits what the one before left.
+
+
+def _removed(world: CrashWorld) -> None:
+    """``docker rm -f``."""
+    _leave_work(world, "removed.txt")
+    world.engine.remove_by_hand(world.get().metadata.uid)
+
+
+def _killed(world: CrashWorld) -> None:
+    """``docker kill``."""
+    _leave_work(world, "killed.txt")
+    world.engine.crash(world.get().metadata.uid, 137)
+
+
+def _worktree_gone(world: CrashWorld) -> None:
+    """``rm -r`` of the worktree: the drafts went with it, the commits did not."""
+    _leave_work(world, "gone.txt")
+    shutil.rmtree(world.ref().worktree)
+
+
+def _pruned(world: CrashWorld) -> None:
+    """The repository forgets its worktree, whose drafts are still on the disk."""
+    _leave_work(world, "pruned.txt")
+    (admin,) = (world.user.repository / ".git" / "worktrees").iterdir()
+    shutil.rmtree(admin)
+
+
+def _leave_work(world: CrashWorld, path: str) -> None:
+    """Commit one file, and leave drafts."""
+    _agent_commits(world, path, "committed\n")
+    ref = world.ref()
+    world.user.agent_writes(ref, "README.md", f"changed before {path}\n")
+    world.user.agent_writes(ref, "notes/draft.txt", f"written before {path}\n")
+    world.user.agent_writes(ref, "staged.txt", f"staged before {path}\n")
+    world.user.agent(ref, "add", "staged.txt")
+
+
 def _delete(world: CrashWorld) -> None:
     """Delete with an uncommitted, an untracked file, and a commit that was not brought home."""
     world.let_agent_in()
@@ -125,6 +166,10 @@ STEPS = (
     Step("prompt", _prompt),
     Step("configure", _configure),
     Step("restart", _restart),
+    Step("removed by hand", _removed, drift=True),
+    Step("killed", _killed, drift=True),
+    Step("worktree gone", _worktree_gone, drift=True),
+    Step("registration pruned", _pruned, drift=True),
     Step("delete", _delete),
 )
 
@@ -252,7 +297,7 @@ def _files_of_worktrees(world: CrashWorld, facts: Facts) -> dict[str, str]:
         elif path.is_dir():
             found[str(path.relative_to(folder))] = "a folder"
     for place in sorted((world.base / "repository" / ".git").glob("worktrees/*")):
-        head = (place / "HEAD").read_text(encoding="utf-8").strip()
+        head = (place / "HEAD").read_text(encoding="utf-8").strip() if (place / "HEAD").is_file() else "no HEAD"
         found[f"registration {place.name}"] = f"{head}, {sorted(each.name for each in place.iterdir())}"
     return found
 
