@@ -350,7 +350,8 @@ def _current(heard: Heard | None, attempt: int, workload: Workload | None, now: 
 def _is_known(instance: Instance, error: CcoError) -> bool:
     """Tell whether the same hopeless try has failed before; its event was recorded when it began to be hopeless."""
     ready = find_condition(instance.status.conditions, "Ready")
-    same = ready is not None and (ready.reason, ready.message) == (error.reason, error.message)
+    # The condition's message may go on with the way out.
+    same = ready is not None and ready.reason == error.reason and ready.message.startswith(error.message)
     return same and isinstance(error, Terminal)
 
 

@@ -79,6 +79,12 @@ def test_commits_that_cannot_be_brought_home_are_told_with_the_way_out(world: Wo
     ready = world.condition("Ready")
     assert (ready.status, ready.reason) == (ConditionStatus.FALSE, "CommitsDamaged")
     assert "cco delete instance web --discard-work" in ready.message
+    told = [event.count for event in world.store.events.list(name="web") if event.reason == "CommitsDamaged"]
+    for _ in range(3):
+        world.tick(60.0)
+        world.settle()
+    again = [event.count for event in world.store.events.list(name="web") if event.reason == "CommitsDamaged"]
+    assert again == told, "what fails for good is told once"
     delete(world, discard=True)
     world.settle(until=world.gone)
 
