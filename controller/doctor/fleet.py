@@ -39,7 +39,7 @@ def examine_credentials(read: Callable[[], Mapping[str, str]]) -> Finding:
         return failed(
             "there are no credentials for Claude Code, so no instance starts: set ANTHROPIC_API_KEY, "
             "CLAUDE_CODE_OAUTH_TOKEN or ANTHROPIC_AUTH_TOKEN",
-            "make up",
+            "cco up, or make up",
         )
     return well(f"{', '.join(kinds)} present (whether the service accepts it, only an instance finds out)")
 

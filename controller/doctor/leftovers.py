@@ -24,6 +24,7 @@ from .examination import Finding, failed, notable, unknown, well
 SOCKET_NAME = "controller.sock"
 _DRAFT = re.compile(r"token\.(\d{1,9})\.[0-9a-f]{8}")
 _CONNECT_SECONDS = 1.0
+_START = "cco up, or make up"
 
 
 class _Held(Exception):
@@ -35,13 +36,19 @@ def examine_state_directory(directory: Path) -> Finding:
     try:
         found = directory.stat()
     except FileNotFoundError:
-        return notable(f"{directory} is not there yet: the first start makes it", "make up")
+        return notable(f"{directory} is not there yet: the first start makes it", _START)
     except OSError as error:
         return failed(f"{directory} cannot be looked at: {error.strerror}; set CCO_STATE_DIR to a folder of yours")
     if not stat.S_ISDIR(found.st_mode):
         return failed(f"{directory} is not a folder: set CCO_STATE_DIR to one")
     if os.geteuid() not in {0, found.st_uid}:
         return failed(f"{directory} belongs to uid {found.st_uid} and you are {os.geteuid()}: run as that user")
+    # On a read-only file system this is false for root, too.
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return failed(
+            f"{directory} cannot be written to, so nothing starts: make it and its mount writable, or set "
+            "CCO_STATE_DIR to another folder"
+        )
     # Runtime 'process' lets instances of another user pass through it, not look: see docs/process-runtime.md.
     return _judge_mode(directory, found.st_mode, 0o066, f"chmod {private_mode(directory):o}")
 
@@ -51,7 +58,7 @@ def examine_token(path: Path) -> Finding:
     try:
         found = path.stat()
     except FileNotFoundError:
-        return notable(f"{path} is not there yet: the server makes it when it starts", "make up")
+        return notable(f"{path} is not there yet: the server makes it when it starts", _START)
     except OSError as error:
         return failed(f"{path} cannot be looked at: {error.strerror}; run as the user that started cc-orchestrator")
     return _judge_mode(path, found.st_mode, 0o077, "chmod 600")

@@ -204,6 +204,22 @@ def test_the_state_directory_is_its_owners_alone(tmp_path: Path) -> None:
     assert examine_state_directory(file).status is CheckStatus.FAIL
 
 
+def test_a_state_directory_that_cannot_be_written_to_is_told(folder: Path) -> None:
+    folder.chmod(0o500)
+    root = os.geteuid() == 0
+    if root:  # to whom modes say nothing
+        os.chown(folder, 12345, 12345)
+        os.seteuid(12345)
+    try:
+        finding = examine_state_directory(folder)
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+    assert finding.status is CheckStatus.FAIL
+    assert f"{folder} cannot be written to, so nothing starts" in finding.message
+
+
 def test_instances_of_other_users_go_on_passing_through_the_state_directory(tmp_path: Path) -> None:
     homes = tmp_path / "process" / "homes"
     homes.mkdir(parents=True)
