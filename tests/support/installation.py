@@ -71,9 +71,10 @@ class Installation:
         self._server = Server(config, app.state.hub)
         self.engine_view = FakeEngineView(self.world.engine)
         self.orphans = OrphanList()
-        runtimes = only(FakeRuntime(self.world.engine))
+        runtime = FakeRuntime(self.world.engine)
+        runtimes, both = only(runtime), Runtimes("docker", dict.fromkeys(("docker", "process"), lambda: runtime))
         streams = [
-            *InstanceStreams(self.store.instances.get, self._preview, runtimes).routes(),
+            *InstanceStreams(self.store.instances.get, self._preview, both).routes(),
             *self._orphan_streams(runtimes).routes(),
             *CheckStreams(self._doctor(runtimes)).routes(),
             *self._snapshot_streams(runtimes).routes(),

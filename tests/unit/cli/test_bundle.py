@@ -151,16 +151,18 @@ def planted(
 def test_no_secret_and_nothing_of_the_users_gets_into_it(planted: dict[str, str], cco: Cco, file: Path) -> None:
     result = cco("doctor", "--bundle", str(file))
     assert result.exit_code in {ExitCode.OK, ExitCode.FAILED}, result.output
-    assert "(README.txt says why)" not in result.stdout
+    assert "not in it: logs/controller.recent.log (README.txt says why)" in result.stdout
     parts = read(file)
-    assert set(parts) == {*PARTS} - {"logs/containers/NAME.log"} | {"logs/containers/cco-web-1.log"}
+    assert b"server and controller are one process: see logs/server.recent.log" in parts["README.txt"]
+    absent = {"logs/containers/NAME.log", "logs/instances/NAME.log", "logs/controller.recent.log"}
+    assert set(parts) == {*PARTS} - absent | {"logs/containers/cco-web-1.log"}
     whole = gzip.decompress(file.read_bytes())
     for where, value in planted.items():
         assert value.encode() not in whole, f"{where} got into the bundle"
         assert json.dumps(value)[1:-1].encode() not in whole, f"{where} got into the bundle"
     # And yet it is of use.
     assert b"agent started" in parts["logs/containers/cco-web-1.log"]
-    assert b"everything [REDACTED]" in parts["logs/controller.recent.log"]
+    assert b"everything [REDACTED]" in parts["logs/server.recent.log"]
     (web,) = json.loads(parts["instances.json"])
     assert web["spec"]["prompt"] == "[left-out]"
     assert set(web["spec"]["env"]) == {"GREETING", "SOME_TOKEN"}
@@ -171,6 +173,25 @@ def test_no_secret_and_nothing_of_the_users_gets_into_it(planted: dict[str, str]
     assert json.loads(parts["settings.json"])["port"] == 8080
     assert {check["name"] for check in json.loads(parts["doctor.json"])} >= {"engine", "disk"}
     assert b"Not in it, on purpose: prompts" in parts["README.txt"]
+
+
+def test_what_instances_printed_that_are_no_containers_is_in_it(
+    installation: Installation, shop: Path, docker: FakeDocker, cco: Cco, file: Path
+) -> None:
+    assert shop.is_dir()
+    docker.go_away()
+    for name in ("web", "api"):
+        installation.ready(name)
+    installation.resting = True
+    for name in ("web", "api"):
+        made = installation.world.get(name)
+        status = made.status.model_copy(update={"runtime": "process" if name == "web" else "docker"})
+        installation.store.instances.update_status(made.metadata.uid, status)
+    cco("doctor", "--bundle", str(file))
+    parts = read(file)
+    assert parts["logs/instances/web.log"] == b"started\n"
+    assert "logs/instances/api.log" not in parts
+    assert b"Values and arguments under 16 characters" in parts["README.txt"]
 
 
 def test_it_is_its_owners_alone_and_never_written_over_anything(
@@ -207,7 +228,7 @@ def test_without_a_server_it_says_what_is_missing(tmp_path: Path, docker: FakeDo
     parts = read(file)
     assert set(told["missing"]) == {
         *("instances.json", "repositories.json", "events.json"),
-        *("logs/server.recent.log", "logs/controller.recent.log"),
+        *("logs/server.recent.log", "logs/controller.recent.log", "logs/instances/NAME.log"),
     }
     assert {*told["parts"]} == {*parts}
     assert parts["logs/containers/cco-web-1.log"] == b"started [REDACTED] [REDACTED] [REDACTED]\n"

@@ -32,7 +32,7 @@ from .archive import Archive
 from .parts import container_data, environment_of, instance_data, repository_data
 from .programs import run_program
 from .redaction import Redactor
-from .secrets import learn_environment, learn_files, learn_texts, learn_user_content, read_start
+from .secrets import LONG_VALUE, learn_environment, learn_files, learn_texts, learn_user_content, read_start
 from .visit import Visit
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ PARTS = (
     "events.json",
     "logs/server.recent.log",
     "logs/controller.recent.log",
+    "logs/instances/NAME.log",
     "docker/info.json",
     "docker/containers.json",
     "logs/containers/NAME.log",
 )
 """Everything that can be in one."""
 LOG_LINES = 2000
+ENGINE_RUNTIME = "docker"
 EVENTS = 500
 MAX_INSTANCES = 100
 MAX_CONTAINERS = 200
@@ -70,8 +72,9 @@ A support bundle of cc-orchestrator, made by 'cco doctor --bundle' at {at}.
 Not in it, on purpose: prompts, inputs, transcripts and other conversation with Claude, the contents of worktrees and
 repositories, values of environment variables and extra arguments of instances, credentials, the API token.
 Secrets that a program may have printed all the same were replaced by [REDACTED]: those known on this machine by their
-value, others by what they look like. Names of instances, branches, paths and repositories are in it. Look through it
-before you hand it on.
+value, others by what they look like. Values and arguments under {least} characters, unless their name says that they
+are secret, may stand where a program printed them (logs, events). Names of instances, branches, paths and
+repositories are in it. Look through it before you hand it on.
 
 In it:
 {parts}
@@ -167,7 +170,8 @@ class _Collector:
         parts = "\n".join(f"  {name}" for name in archive.parts)
         missing = "\n".join(f"  {name}: {why}" for name, why in archive.missing.items())
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        text = _ABOUT.format(at=at, parts=parts, missing=f"\nNot in it, because:\n{missing}\n" if missing else "")
+        because = f"\nNot in it, because:\n{missing}\n" if missing else ""
+        text = _ABOUT.format(at=at, least=LONG_VALUE, parts=parts, missing=because)
         archive.add("README.txt", text)
 
     def _versions(self) -> dict[str, Any]:
@@ -208,16 +212,33 @@ class _Collector:
             with self._cli.client() as client:
                 archive.add_json("events.json", [each.model_dump(mode="json") for each in client.events(limit=EVENTS)])
                 self._recent_logs(client)
+                self._instance_logs(client)
         except (ClientError, CcoError, Failure) as error:
             archive.lack("events.json", str(error))
 
     def _recent_logs(self, client: Client) -> None:
         logs = client.recent_logs()
+        if logs.server and logs.controller and set(logs.controller.splitlines()) <= set(logs.server.splitlines()):
+            why = "server and controller are one process: see logs/server.recent.log"
+            self._archive.lack("logs/controller.recent.log", why)
+            self._archive.add("logs/server.recent.log", logs.server)
+            return
         for name, text in (("server", logs.server), ("controller", logs.controller)):
             if text is None:
                 self._archive.lack(f"logs/{name}.recent.log", f"the {name} did not answer")
             else:
                 self._archive.add(f"logs/{name}.recent.log", text)
+
+    def _instance_logs(self, client: Client) -> None:
+        """Add what those instances printed that no engine can be asked about."""
+        for each in self._instances[:MAX_INSTANCES]:
+            if each.status.runtime in {None, ENGINE_RUNTIME}:
+                continue
+            name = f"logs/instances/{each.metadata.name}.log"
+            try:
+                self._archive.add(name, client.instance_logs(each.metadata.name, LOG_LINES))
+            except ApiError as error:
+                self._archive.lack(name, str(error))
 
     def _docker(self) -> None:
         info = run_program("docker", "info", "--format", "{{json .}}")

@@ -26,7 +26,7 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_T
 SECRETS_DIRECTORY = Path("/run/secrets")
 _FILE_BYTES = 64 * 1024
 _MAX_FILES = 200
-_LONG_VALUE = 16
+LONG_VALUE = 16
 _LONG_LINE = 12
 
 
@@ -60,7 +60,7 @@ def learn_user_content(redact: Redactor, instances: Sequence[Instance], reposito
     """Learn what users wrote into objects, in case a program printed it."""
     for instance in instances:
         learn_texts(redact, [instance.spec.prompt or ""])
-        redact.learn(*(argument for argument in instance.spec.args if len(argument) >= _LONG_VALUE))
+        redact.learn(*(argument for argument in instance.spec.args if len(argument) >= LONG_VALUE))
         _learn_variables(redact, instance.spec.env.items())
     for repository in repositories:
         _learn_variables(redact, (repository.spec.defaults.env or {}).items())
@@ -85,9 +85,9 @@ def _learn_manifest(redact: Redactor, text: str) -> None:
     with contextlib.suppress(ValueError, AttributeError, TypeError):
         spec = json.loads(text).get("spec") or {}
         learn_texts(redact, [str(spec.get("prompt") or "")])
-        redact.learn(*(str(argument) for argument in spec.get("args") or () if len(str(argument)) >= _LONG_VALUE))
+        redact.learn(*(str(argument) for argument in spec.get("args") or () if len(str(argument)) >= LONG_VALUE))
         _learn_variables(redact, ((str(name), str(value)) for name, value in (spec.get("env") or {}).items()))
 
 
 def _learn_variables(redact: Redactor, pairs: Iterable[tuple[str, str]]) -> None:
-    redact.learn(*(value for name, value in pairs if is_secret_name(name) or len(value) >= _LONG_VALUE))
+    redact.learn(*(value for name, value in pairs if is_secret_name(name) or len(value) >= LONG_VALUE))
