@@ -189,11 +189,14 @@ class SnapshotStreams:
         workloads = self.runtimes.of(instance).inspect(instance.metadata.uid)
         idle = session is not None and session.state is SessionState.IDLE
         if not idle and any(workload.state not in _AT_REST for workload in workloads):
-            raise Terminal(
-                "InstanceBusy",
-                f"Claude is at work in instance {name!r}: wait until it is idle ('cco wait {name} --for state=IDLE'), "
-                f"or suspend it ('cco instance suspend {name}')",
+            waits = session is not None and session.state is SessionState.WAITING
+            how = (
+                f"Claude waits for an answer in instance {name!r}: give it ('cco attach {name}')"
+                if waits
+                else f"Claude is at work in instance {name!r}: wait until it is idle "
+                f"('cco wait {name} --for state=IDLE')"
             )
+            raise Terminal("InstanceBusy", f"{how}, or suspend it ('cco instance suspend {name}')")
         return self.place(instance, repository)
 
     def _tell(self, done: SnapshotRestored, repository: Repository) -> None:

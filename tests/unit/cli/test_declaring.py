@@ -153,7 +153,8 @@ def test_spawn_names_the_runtime_and_describe_tells_it(installation: Installatio
     assert "Image:" not in carried["web"]
     assert re.search(r"Runtime: +\(the setting runtime\)$", carried["api"], re.MULTILINE)
     assert re.search(r"Image: +other:1$", carried["api"], re.MULTILINE)
-    assert "--runtime: 'Not one': String should match" in cco.fails(ExitCode.INVALID, "spawn", "x", "--runtime", "Not one")
+    error = cco.fails(ExitCode.INVALID, "spawn", "x", "--runtime", "Not one")
+    assert "--runtime: 'Not one': String should match" in error
 
 
 def test_spawn_leaves_the_repository_its_defaults(installation: Installation, cco: Cco, shop: Path) -> None:

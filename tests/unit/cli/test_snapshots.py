@@ -157,6 +157,10 @@ def test_restores_into_an_instance_that_rests(
     error = cco.fails(ExitCode.CONFLICT, *words)
     assert "Claude is at work in instance 'web'" in error
     assert "cco instance suspend web" in error
+    agent.state, agent.waiting_for = "waiting", "permission prompt"
+    wait_until(lambda: "WAITING" in cco.ok("get", "instance", "web"))
+    error = cco.fails(ExitCode.CONFLICT, *words)
+    assert "Claude waits for an answer in instance 'web': give it ('cco attach web'), or suspend it" in error
     cco.ok("instance", "suspend", "web")
     text = cco.ok(*words)
     assert "restored into instance/web (1 file)" in text
