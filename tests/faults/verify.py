@@ -69,11 +69,18 @@ def check(
 ) -> list[Verdict]:
     """Look until everything holds, at most ``within`` seconds; raises AssertionError with what does not.
 
-    What never becomes right by waiting (I1, I2, I3, I5) fails at the last look like everything else.
+    What never becomes right by waiting (I1, I2, I3, I5) fails at the last look like everything else. A look may also
+    fail by itself: while a worktree is being added, git finds its HEAD to be no object.
     """
     end = time.monotonic() + within
     while True:
-        verdicts = judge(read_facts(state_dir, engine), baseline, measured)
+        try:
+            verdicts = judge(read_facts(state_dir, engine), baseline, measured)
+        except RuntimeError as error:
+            if time.monotonic() >= end:
+                raise AssertionError(f"nothing can be judged: {error}") from error
+            threading.Event().wait(POLL_SECONDS)
+            continue
         if all(verdict.holds for verdict in verdicts):
             return verdicts
         if time.monotonic() >= end:
