@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
 
 import pytest
 
+from support.model_container import free_port
 from support.together import Together, together
 
 
@@ -52,6 +54,21 @@ def test_it_starts_once_tells_how_it_is_and_stops(system: Together) -> None:
     assert "INFO ui.server: server started" in (system.state_dir / "web.log").read_text()
     assert cco(system, "web", "stop") == f"web stopped (process {pid})\n"
     assert "does not run" in cco(system, "web", "status", code=6)
+
+
+def test_one_at_another_port_is_reached_as_it_says(system: Together) -> None:
+    port = free_port("127.0.0.1")
+    address = f"http://127.0.0.1:{port}"
+    told = cco(system, "web", "start", "--port", str(port))
+    (command,) = re.findall(r"log in with: cco (.*)", told)
+    assert command == f"dashboard --open --server {address}"
+    (setting,) = re.findall(r"'export CCO_SERVER=(.*)'", told)
+    assert f"{address}/login#token=" in cco(system, *[word for word in command.split() if word != "--open"])
+    system.environment["CCO_SERVER"] = setting
+    assert "No instances" in cco(system, "get", "instances")
+    told = cco(system, "web", "start", "--port", str(port))
+    assert "runs already" in told
+    assert told.splitlines()[0].endswith("log in with: cco dashboard --open"), "now commands go there by themselves"
 
 
 def test_one_that_was_killed_is_not_believed_in(system: Together) -> None:

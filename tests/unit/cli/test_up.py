@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from controller.settings import load_settings
 from ui import together
 from ui.cli import installed
+from ui.cli.commands import up
+from ui.cli.invocation import Invocation
 from ui.cli.program import app
 
 
@@ -82,3 +84,13 @@ def test_what_make_up_kept_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CCO_SECRETS_FILE", raising=False)
     together._use_kept_credentials(settings)  # noqa: SLF001  # what it does cannot be seen from outside
     assert os.environ.pop("CCO_SECRETS_FILE") == str(kept)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_how_to_reach_it_is_said_for_its_own_port(*, elsewhere: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    address = "http://127.0.0.1:18125" if elsewhere else load_settings().url
+    up._announce(Invocation(), together.Announcement(address, "process", ()))  # noqa: SLF001  # it is not run here
+    told = capsys.readouterr().err
+    assert ("dashboard --open --server http://127.0.0.1:18125" in told) is elsewhere
+    assert ("export CCO_SERVER=http://127.0.0.1:18125" in told) is elsewhere
+    assert "log in with: cco dashboard --open" in told

@@ -8,6 +8,7 @@ import typer
 
 from ui.cli.installed import require_system
 from ui.cli.invocation import Invocation
+from ui.cli.own_address import log_in, tell_of_address
 
 if TYPE_CHECKING:
     from ui.together import Announcement
@@ -39,5 +40,7 @@ def up(
 def _announce(cli: Invocation, told: Announcement) -> None:
     for notice in told.notices:
         cli.err.line(f"{cli.err.style('notice:', 'notice')} {notice}")
-    cli.err.line(f"cc-orchestrator runs at {told.address}/ (runtime {told.runtime}); log in with: cco dashboard --open")
+    way_in = log_in(cli, told.address)
+    cli.err.line(f"cc-orchestrator runs at {told.address}/ (runtime {told.runtime}); log in with: {way_in}")
+    tell_of_address(cli, told.address)
     cli.err.line("Ctrl-C ends it; instances keep running. To stop one as well: cco instance stop NAME")

@@ -12,6 +12,7 @@ from ui.cli.failures import Failure
 from ui.cli.installed import require_system
 from ui.cli.invocation import Invocation
 from ui.cli.options import Output, OutputOption
+from ui.cli.own_address import log_in, tell_of_address
 from ui.cli.rendering.humanize import age
 from ui.cli.rendering.serial import to_json, to_yaml
 from ui.cli.rendering.table import Cell, pairs
@@ -40,7 +41,8 @@ def start_web(cli: Invocation, *, port: PortOption = None) -> None:
         return
     started = background.start(settings)
     word = "runs" if found is None else "runs already"
-    cli.out.line(f"web {word} at {started.url}/ (process {started.pid}); log in with: cco dashboard --open")
+    cli.out.line(f"web {word} at {started.url}/ (process {started.pid}); log in with: {log_in(cli, started.url)}")
+    tell_of_address(cli, started.url)
     health = background.answer(settings)
     if health is not None and health.controller.status != "ok":
         cli.err.line("no controller answers, so nothing that is declared happens: 'cco up' runs one, too", "notice")
