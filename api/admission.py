@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from controller.errors import NotFound
 from controller.resources import (
+    LAYOUTS,
     Instance,
     InstanceManifest,
     InstanceSpec,
@@ -42,6 +43,7 @@ class Admission:
     def new_instance(self, manifest: InstanceManifest) -> InstanceManifest:
         """Return the manifest with its repository's defaults; refuse unknown repositories and too many instances."""
         spec = self._with_defaults(manifest.spec)
+        _check_layout(spec, manifest.spec)
         limit = self._settings.max_instances
         if limit and self._store.instances.count(deleting=False) >= limit:
             raise Refused(
@@ -60,6 +62,7 @@ class Admission:
         """
         kept = {field: getattr(before.spec, field) for field in _KEPT if field not in manifest.spec.model_fields_set}
         spec = self._with_defaults(manifest.spec).model_copy(update=kept)
+        _check_layout(spec, manifest.spec, before.spec)
         self._check_fixed(before, spec)
         return manifest.model_copy(update={"spec": spec})
 
@@ -70,7 +73,8 @@ class Admission:
             spec = InstanceSpec.model_validate(merged)
         except ValidationError as error:
             raise invalid(error, "spec") from error
-        spec = self._with_defaults(spec)
+        asked, spec = spec, self._with_defaults(spec)
+        _check_layout(spec, asked, before.spec)
         self._check_fixed(before, spec)
         return spec, _patched_labels(before, patch)
 
@@ -160,6 +164,16 @@ class Admission:
             if asked < known:
                 message = f"only grows (it is {known}): add one to ask for {wish}"
                 raise Invalid(FieldError(field=f"spec.{field}", value=asked, message=message))
+
+
+def _check_layout(spec: InstanceSpec, asked: InstanceSpec, before: InstanceSpec | None = None) -> None:
+    """Refuse a layout that no agent has; one that was stored by an older version may stay."""
+    if spec.layout in LAYOUTS or (before is not None and spec.layout == before.layout):
+        return
+    message = f"{spec.layout!r} is not known; the layouts are: {', '.join(LAYOUTS)}"
+    if spec.layout != asked.layout:
+        message += f". It is the default of repository {spec.repository!r}"
+    raise Invalid(FieldError(field="spec.layout", value=spec.layout, message=message))
 
 
 def _said(value: object) -> str:

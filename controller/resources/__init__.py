@@ -8,6 +8,7 @@ from .conditions import Condition, ConditionStatus, find_condition, set_conditio
 from .event import Event, EventType
 from .inputs import Input, InputState
 from .instance import (
+    LAYOUTS,
     DisplayState,
     Instance,
     InstanceDefaults,
@@ -36,6 +37,7 @@ from .observed import (
 from .repository import Repository, RepositoryManifest, RepositorySpec, RepositoryStatus
 
 __all__ = [
+    "LAYOUTS",
     "Condition",
     "ConditionStatus",
     "DisplayState",

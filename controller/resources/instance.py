@@ -29,6 +29,8 @@ MIN_MEMORY = 64 * 1024**2
 MAX_MEMORY = 1024**5
 MIN_DISK = 64 * 1024**2
 MAX_PROMPT_CHARACTERS = 200_000
+LAYOUTS = ("claude", "default")
+"""The layouts that the agent has. Checked when one is declared and not here, so that what was stored stays readable."""
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RESERVED_ENV = re.compile(

@@ -17,6 +17,7 @@ import pytest
 from agent import viewers
 from agent.layouts import LAYOUTS, UnknownLayoutError, find
 from agent.terminal import Ending, Terminal, TerminalError
+from controller.resources import LAYOUTS as DECLARABLE
 
 
 @pytest.fixture
@@ -145,6 +146,7 @@ def test_a_tmux_that_cannot_start(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_layouts_by_name() -> None:
+    assert tuple(sorted(LAYOUTS)) == DECLARABLE, "what can be declared is what the agent has"
     assert find("default").shells == ("shell",)
     with pytest.raises(UnknownLayoutError, match=f"the layouts are: {', '.join(sorted(LAYOUTS))}"):
         find("spiral")

@@ -108,6 +108,25 @@ def test_what_would_lead_out_of_the_box_cannot_be_declared(http: httpx.Client, s
     assert http.get("/api/instances/web").json() == before
 
 
+def test_a_layout_that_no_agent_has_is_refused_when_it_is_declared(http: httpx.Client, store: Store) -> None:
+    known = "'nope' is not known; the layouts are: claude, default"
+    refused = http.post("/api/instances", json=instance_body(layout="nope"))
+    assert (refused.status_code, errors(refused)) == (422, {"spec.layout": known})
+    assert http.post("/api/instances", json=instance_body(layout="claude")).status_code == 201
+    refused = http.put("/api/instances/web", json=instance_body(layout="nope"))
+    assert errors(refused) == {"spec.layout": known}
+    refused = http.patch("/api/instances/web", json={"spec": {"layout": "nope"}})
+    assert errors(refused) == {"spec.layout": known}
+    http.patch("/api/repositories/shop", json={"spec": {"defaults": {"layout": "nope"}}})
+    refused = http.post("/api/instances", json=instance_body("own"))
+    assert errors(refused) == {"spec.layout": f"{known}. It is the default of repository 'shop'"}
+    # One that an older version stored can still be stopped, and mended.
+    spec = store.instances.get("web").spec
+    store.instances.update_spec("web", spec.model_copy(update={"layout": "nope"}))
+    assert http.patch("/api/instances/web", json={"spec": {"operating_mode": "Stopped"}}).status_code == 200
+    assert http.patch("/api/instances/web", json={"spec": {"layout": "default"}}).status_code == 200
+
+
 def test_names_and_branches_are_taken_once(http: httpx.Client) -> None:
     http.post("/api/instances", json=instance_body())
     again = http.post("/api/instances", json=instance_body(branch="other"))
