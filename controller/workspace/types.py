@@ -271,6 +271,10 @@ class Workspaces(Protocol):
 
         Returns the commit (the newest one again while nothing has changed), or ``None`` when there is nothing to
         save. Index, worktree and branch are not touched. Work inside declared submodules is not saved.
+
+        Raises:
+            Terminal: ``FileUnreadable``, ``FileTooLarge``, ``WorktreeTooLarge``, ``TreeTooDeep``, as a deep look does:
+                what cannot be saved is told by name and never left out.
         """
 
     def remove(self, ref: WorkspaceRef, *, keep_worktree: bool = False, or_lose: bool = False) -> None:
