@@ -95,9 +95,7 @@ def _ready(name: str, session: SessionStatus | None) -> str:
 def _after_failure(name: str, session: SessionStatus) -> str:
     # Claude Code's own word for an answer 401 or 403.
     if "authentication_failed" in (session.detail or ""):
-        return (
-            f"give the controller valid credentials, then 'cco instance restart {name}' and send it again"
-        )
+        return f"give the controller valid credentials, then 'cco instance restart {name}' and send it again"
     return f"see 'cco instance attach {name}', or send the prompt again"
 
 
