@@ -58,7 +58,7 @@ CASES: dict[str, tuple[Instance, tuple[str, ...]]] = {
     ),
     "idle because its credentials are refused": (
         instance(READY, session={"state": "idle", "detail": "the last turn failed: authentication_failed: invalid"}),
-        ("authentication_failed: invalid: give the controller credentials", "cco instance restart web"),
+        ("authentication_failed: invalid: give the controller valid credentials", "cco instance restart web"),
     ),
     "claude starting": (
         instance(READY, session={"state": "starting", "detail": "waiting for credentials"}),
