@@ -8,6 +8,7 @@ exists), or, where a person unlocked it, the one our memory names. All others ar
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,9 +108,15 @@ def is_readable(registration: Registration) -> bool:
     return all(_is_written(os.path.join(registration.admin, name)) for name in ("gitdir", "HEAD", "commondir"))
 
 
+_NO_COMMIT = re.compile(r"0{40}|0{64}")
+"""What ``git worktree add`` writes into HEAD before it knows better (``add_worktree`` in builtin/worktree.c)."""
+
+
 def _is_written(path: str) -> bool:
-    """Tell whether a file is there with content: git makes it first and fills it a moment later."""
-    return os.path.isfile(path) and os.path.getsize(path) > 0
+    """Tell whether a file is there with what it is to hold: git makes it first and fills it a moment later."""
+    if not os.path.isfile(path) or os.path.getsize(path) == 0:
+        return False
+    return os.path.basename(path) != "HEAD" or _NO_COMMIT.fullmatch(read_text(path) or "") is None
 
 
 def points_to(worktree: str, admin: str) -> bool | None:

@@ -78,7 +78,7 @@ def test_hypothesis_chooses_what_its_seed_says() -> None:
 def test_hypothesis_finds_a_mistake_and_tells_the_steps_to_it() -> None:
     with MUTANTS["loses_done"]():
         told = next(found.violation for seed in range(10) if (found := explore(seed, 20)).violation)
-    assert told.endswith("state.teardown()")
+    assert "state.teardown()" in told
 
 
 def test_make_simulate_lets_hypothesis_choose_too(monkeypatch: pytest.MonkeyPatch) -> None:

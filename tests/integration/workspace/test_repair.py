@@ -157,13 +157,30 @@ def test_commits_in_a_destroyed_git_directory_are_rescued_first(world: GitWorld)
     assert world.agent(ref, "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("part", ["gitdir", "HEAD", "commondir"])
-def test_half_written_registration_lets_a_deletion_save_and_end(world: GitWorld, part: str) -> None:
+HALF_WRITTEN = pytest.mark.parametrize(
+    ("part", "content"), [("gitdir", ""), ("HEAD", ""), ("HEAD", "0" * 40 + "\n"), ("commondir", "")]
+)
+
+
+@HALF_WRITTEN
+def test_half_written_registration_is_mended(world: GitWorld, part: str, content: str) -> None:
+    ref = world.made()
+    place = world.repository / ".git/worktrees/web" / part
+    written = place.read_text()
+    place.write_text(content)
+    assert presence(world, ref) is Presence.BROKEN
+    world.create(ref)
+    assert presence(world, ref) is Presence.READY
+    assert place.read_text() == written
+
+
+@HALF_WRITTEN
+def test_half_written_registration_lets_a_deletion_save_and_end(world: GitWorld, part: str, content: str) -> None:
     """Power failed in the middle of ``git worktree add``: until a look answers, a deletion saves again and again."""
     ref = world.made()
     commit = world.agent_commits(ref)
     world.agent_writes(ref, "new.txt", "kept")
-    (world.repository / ".git/worktrees/web" / part).write_text("")
+    (world.repository / ".git/worktrees/web" / part).write_text(content)
     assert world.workspaces.inspect(ref).unsaved is Unsaved.UNEXAMINED
     assert world.unsaved(ref) is Unsaved.UNSAVED
     assert world.collect(ref).head == commit
