@@ -138,7 +138,7 @@ def test_a_whole_life(host: Host, model: ScriptedModel) -> None:
         host.stop()
 
     assert host.run(happens) == 0
-    last = control.reports[-1]["session"]
+    last = control.wait_for_state("exited")["session"]  # sent before it ended, and read a moment later
     assert (last["state"], last["exit_status"]) == ("exited", 143)
     assert [request.prompt for request in model.requests[:2]] == [
         "STEP say hello",
@@ -178,7 +178,7 @@ def test_a_killed_claude(host: Host, monkeypatch: pytest.MonkeyPatch, watched: b
         os.kill(host.pid(), signal.SIGKILL)
 
     assert host.run(happens) == 137
-    assert host.controller.reports[-1]["session"]["exit_signal"] == 9
+    assert host.controller.wait_for_state("exited")["session"]["exit_signal"] == 9
 
 
 def refuse(_: int) -> int:
