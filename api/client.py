@@ -187,9 +187,9 @@ class Client:
         answer = self._transport.json("POST", _path("instances", name, "inputs"), body={"text": text}, headers=headers)
         return Input.model_validate(answer)
 
-    def get_input(self, name: str, id: str) -> Input:  # noqa: A002 - the field's name
+    def get_input(self, name: str, input_id: str) -> Input:
         """Return a prompt with how far it came."""
-        return Input.model_validate(self._transport.json("GET", _path("instances", name, "inputs", id)))
+        return Input.model_validate(self._transport.json("GET", _path("instances", name, "inputs", input_id)))
 
     def list_inputs(self, name: str) -> list[Input]:
         """Return the instance's prompts, oldest first."""
@@ -287,13 +287,13 @@ class Client:
 
     def list_orphans(self) -> OrphanList:
         """Return what is ours on the machine and belongs to no instance; may take minutes where there is much."""
-        from controller.resources.orphan import OrphanList  # noqa: PLC0415  # see the imports
+        from controller.resources.orphan import OrphanList  # noqa: PLC0415  # rarely needed, long to make
 
         return OrphanList.model_validate(self._transport.json("GET", "/api/orphans", patience=_HOUSEKEEPING_SECONDS))
 
     def sweep_orphans(self, ids: Sequence[str]) -> SweepReport:
         """Remove these orphans, as far as that is safe, work being saved first; repeating it does nothing more."""
-        from controller.resources.orphan import SweepReport, SweepRequest  # noqa: PLC0415  # see the imports
+        from controller.resources.orphan import SweepReport, SweepRequest  # noqa: PLC0415  # rarely needed, long to make
 
         body = SweepRequest(ids=tuple(ids)).model_dump(mode="json")
         answer = self._transport.json("POST", "/api/orphans/sweep", body=body, patience=_HOUSEKEEPING_SECONDS)
@@ -301,7 +301,7 @@ class Client:
 
     def list_snapshots(self, repository: str | None = None, instance: str | None = None) -> SnapshotList:
         """Return saved uncommitted work, oldest first, also of instances that are gone."""
-        from controller.resources.snapshot import SnapshotList  # noqa: PLC0415  # see the imports
+        from controller.resources.snapshot import SnapshotList  # noqa: PLC0415  # rarely needed, long to make
 
         params = {"repository": repository, "instance": instance}
         answer = self._transport.json("GET", "/api/snapshots", params=params, patience=_HOUSEKEEPING_SECONDS)
@@ -310,31 +310,31 @@ class Client:
     def get_snapshot(
         self,
         repository: str,
-        id: str,  # noqa: A002 - the field's name
+        snapshot_id: str,
         *,
         instance: str | None = None,
         diff: bool = False,
     ) -> SnapshotDetail:
         """Return one with the files that differ; ``instance`` tells two of the same id apart."""
-        from controller.resources.snapshot import SnapshotDetail  # noqa: PLC0415  # see the imports
+        from controller.resources.snapshot import SnapshotDetail  # noqa: PLC0415  # rarely needed, long to make
 
         params = {"instance": instance, "diff": "true" if diff else None}
-        path = _path("snapshots", repository, id)
+        path = _path("snapshots", repository, snapshot_id)
         answer = self._transport.json("GET", path, params=params, patience=_HOUSEKEEPING_SECONDS)
         return SnapshotDetail.model_validate(answer)
 
     def restore_snapshot(
         self,
         repository: str,
-        id: str,  # noqa: A002 - the field's name
+        snapshot_id: str,
         request: RestoreRequest,
         *,
         instance: str | None = None,
     ) -> SnapshotRestored:
         """Bring one back to a new branch, a new folder or an instance that rests; never over anything."""
-        from controller.resources.snapshot import SnapshotRestored  # noqa: PLC0415  # see the imports
+        from controller.resources.snapshot import SnapshotRestored  # noqa: PLC0415  # rarely needed, long to make
 
-        path = _path("snapshots", repository, id, "restore")
+        path = _path("snapshots", repository, snapshot_id, "restore")
         body = request.model_dump(mode="json", exclude_none=True)
         params = {"instance": instance}
         answer = self._transport.json("POST", path, params=params, body=body, patience=_HOUSEKEEPING_SECONDS)

@@ -116,20 +116,21 @@ class ControllerLink:
         query = _query(repository=repository, instance=instance)
         return self.ask("GET", f"/snapshots{query}", SnapshotList, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
 
-    def snapshot(self, repository: str, id: str, instance: str | None, *, diff: bool) -> SnapshotDetail:  # noqa: A002 - the field's name
+    def snapshot(self, repository: str, snapshot_id: str, instance: str | None, *, diff: bool) -> SnapshotDetail:
         """Return one snapshot with its files."""
-        target = f"/snapshots/{repository}/{quote(id, safe='')}{_query(instance=instance, diff='1' if diff else None)}"
+        query = _query(instance=instance, diff="1" if diff else None)
+        target = f"/snapshots/{repository}/{quote(snapshot_id, safe='')}{query}"
         return self.ask("GET", target, SnapshotDetail, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
 
     def restore_snapshot(
         self,
         repository: str,
-        id: str,  # noqa: A002 - the field's name
+        snapshot_id: str,
         instance: str | None,
         request: RestoreRequest,
     ) -> SnapshotRestored:
         """Let the controller bring a snapshot back."""
-        target = f"/snapshots/{repository}/{quote(id, safe='')}/restore{_query(instance=instance)}"
+        target = f"/snapshots/{repository}/{quote(snapshot_id, safe='')}/restore{_query(instance=instance)}"
         return self.ask("POST", target, SnapshotRestored, body=request, timeout=HOUSEKEEPING_TIMEOUT_SECONDS)
 
     def ask(

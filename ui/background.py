@@ -16,15 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
-
-import psutil
+from typing import IO, TYPE_CHECKING
 
 from api.client import ApiError, Health, ServerUnavailable
 from controller.errors import Conflict, Terminal, Unavailable
 from controller.settings import Settings
 
 from .own_server import own_client
+
+if TYPE_CHECKING:
+    import psutil
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -46,6 +47,8 @@ class Started:
 
     def process(self) -> psutil.Process | None:
         """Return the process, if it is still this one."""
+        import psutil  # noqa: PLC0415  # the command line alone comes without it, and has started nothing
+
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process = psutil.Process(self.pid)
             if process.create_time() == self.created and process.status() != psutil.STATUS_ZOMBIE:
@@ -80,6 +83,8 @@ def start(settings: Settings) -> Started:
         Terminal: ``ServerFailed``: it ended; the message has its last words.
         Unavailable: ``ServerSilent``: it did not answer in time and was stopped.
     """
+    import psutil  # noqa: PLC0415  # the command line alone comes without it, and has started nothing
+
     with _alone(settings) as record:
         found = _read(record)
         if found is not None:
@@ -181,6 +186,8 @@ def _last_words(settings: Settings) -> str:
 
 
 def _end(started: Started) -> None:
+    import psutil  # noqa: PLC0415  # the command line alone comes without it, and has started nothing
+
     process = started.process()
     if process is None:
         return

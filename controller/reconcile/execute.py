@@ -25,7 +25,6 @@ from controller.resources import (
     InstanceStatus,
     Kind,
     Parking,
-    WorkspaceStatus,
 )
 from controller.resources.observed import FailureRecord
 from controller.runtime.choice import Runtimes
@@ -54,6 +53,7 @@ from .exits import count_failure
 from .holding import QUEUE_SECONDS, is_asked
 from .observed import Wanted
 from .pacing import StartTurns
+from .statuses import with_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -301,14 +301,6 @@ class RunDirectory(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the instance's folder; idempotent."""
-
-
-def with_workspace(status: InstanceStatus, wanted: Wanted, **changes: object) -> InstanceStatus:
-    """Return the status with the workspace's place, and with those facts that are known."""
-    ref = wanted.ref
-    before = status.workspace or WorkspaceStatus(path=ref.worktree, git_dir=ref.private, branch=ref.branch)
-    known = {key: value for key, value in changes.items() if value is not None}
-    return status.model_copy(update={"workspace": before.model_copy(update=known)})
 
 
 def _parked(status: InstanceStatus, instance: Instance, action: ParkWorkload, now: datetime) -> InstanceStatus:

@@ -23,8 +23,6 @@ from controller.resources import (
     Repository,
     SessionState,
     Transition,
-    WorkloadStatus,
-    WorkspaceStatus,
     find_condition,
 )
 from controller.resources.conditions import ConditionStatus
@@ -33,18 +31,19 @@ from controller.resources.quantity import format_bytes
 from controller.runtime.choice import Runtimes
 from controller.runtime.protocol import Workload
 from controller.settings import Settings
-from controller.workspace.types import Presence, Workspaces, WorkspaceState
+from controller.workspace.types import Workspaces
 
 from .actions import Action, EnsureWorkspace, ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
 from .brake import FleetBrake
 from .conditions import Mishap, compute_conditions, is_beside, running
 from .deadlines import time_left
-from .execute import EventSink, Executor, InputSink, Rows, with_workspace
+from .execute import EventSink, Executor, InputSink, Rows
 from .exits import account, run_mark, withdraw_end
 from .loop import Request, Result
 from .observed import DiskVerdict, Observed, Pace, Wanted, work_out
 from .pacing import StartTurns
 from .plan import plan, repository_ready
+from .statuses import as_started, with_facts, with_place, with_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +186,7 @@ class InstanceReconciler:
             leaving = instance.metadata.deletion_requested_at is not None and not instance.metadata.discard_work
             deep = leaving and before is None and not any(workload.state.alive for workload in workloads)
             workspace = self.workspaces.inspect(wanted.ref, deep=deep)
-            instance = _with_place(instance, wanted, workspace)
+            instance = with_place(instance, wanted, workspace)
         observed = Observed(
             repository=repository,
             workspace=workspace,
@@ -261,7 +260,7 @@ class InstanceReconciler:
     ) -> InstanceStatus:
         """Compute the status and write it, if it differs; tell what a person may want to know of the change."""
         now = self.clock()
-        known = _as_started(instance, status)
+        known = as_started(instance, status)
         conditions, step = compute_conditions(known, observed, decision, mishap, self.pace, now=now)
         status = status.model_copy(
             update={
@@ -271,7 +270,7 @@ class InstanceReconciler:
             }
         )
         if observed is not None:
-            status = _with_facts(status, observed)
+            status = with_facts(status, observed)
             status = self._tell_out_of_memory(instance, status, observed)
             held_by = mishap.error if mishap is not None else decision.blocked
             self._settle_turn(instance, observed, held_by.reason if held_by is not None else None)
@@ -353,58 +352,3 @@ def _is_known(instance: Instance, error: CcoError) -> bool:
     # The condition's message may go on with the way out.
     same = ready is not None and ready.reason == error.reason and ready.message.startswith(error.message)
     return same and isinstance(error, Terminal)
-
-
-def _as_started(instance: Instance, status: InstanceStatus) -> Instance:
-    """Return the instance as suspended no more if it was started in this pass: what ends from now on ends by itself.
-
-    Otherwise one whose session ends at once would count as being resumed for ever, and be started for ever.
-    """
-    before = instance.status
-    if (before.attempt, before.restarts) == (status.attempt, status.restarts):
-        return instance
-    conditions = tuple(condition for condition in before.conditions if condition.type != "Suspended")
-    return instance.model_copy(update={"status": before.model_copy(update={"conditions": conditions})})
-
-
-def _with_place(instance: Instance, wanted: Wanted, seen: WorkspaceState) -> Instance:
-    """Return the instance with the place of a workspace that was made by a controller that did not live to say so."""
-    if instance.status.workspace is not None or seen.presence not in {Presence.READY, Presence.BROKEN}:
-        return instance
-    return instance.model_copy(update={"status": with_workspace(instance.status, wanted)})
-
-
-def _with_facts(status: InstanceStatus, observed: Observed) -> InstanceStatus:
-    """Return the status with what the look showed of the parts."""
-    workload = observed.workloads[0] if observed.workloads else None
-    alive = running(observed)
-    heard: Heard | None = observed.heard if alive is not None else None
-    return status.model_copy(
-        update={
-            "workload": _workload_status(workload) if workload is not None else None,
-            "workspace": _workspace_status(status.workspace, observed.workspace),
-            "session": heard.report.session_status() if heard is not None else None,
-            # Written without a pass from now on; a pass that began before the first time must not erase it.
-            "usage": (status.usage or heard.report.usage_status()) if heard is not None else None,
-            "started_at": alive.started_at if alive is not None else None,
-        }
-    )
-
-
-def _workload_status(workload: Workload) -> WorkloadStatus:
-    return WorkloadStatus(
-        name=workload.name,
-        id=workload.id,
-        attempt=workload.attempt,
-        state=str(workload.state),
-        image_id=workload.image_id,
-        started_at=workload.started_at,
-    )
-
-
-def _workspace_status(known: WorkspaceStatus | None, seen: WorkspaceState | None) -> WorkspaceStatus | None:
-    """Take over what the look tells; where it was made and what was collected stays as recorded."""
-    if known is None or seen is None or seen.presence is Presence.FOREIGN:
-        return known
-    facts = {"base_commit": seen.base_commit, "head": seen.head, "ahead": seen.ahead, "snapshot": seen.snapshot}
-    return known.model_copy(update={key: value for key, value in facts.items() if value is not None})

@@ -80,8 +80,12 @@ class Together:
 
     def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
+        return self.run_program(*COMMAND, *arguments, timeout=timeout)
+
+    def run_program(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run another program as somebody at the same machine would."""
         return subprocess.run(
-            [*COMMAND, *arguments],
+            command,
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -21,15 +21,7 @@ def system() -> Iterator[Together]:
 
 
 def controller(system: Together, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "controller", *arguments],
-        env=system.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return system.run_program(sys.executable, "-m", "controller", *arguments)
 
 
 def test_it_is_rebuilt_as_the_messages_say(system: Together) -> None:

@@ -24,15 +24,7 @@ def system() -> Iterator[Together]:
 
 
 def down(system: Together) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["sh", str(ROOT / "scripts" / "down.sh")],
-        env=system.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return system.run_program("sh", str(ROOT / "scripts" / "down.sh"))
 
 
 def test_one_that_was_started_by_hand_is_ended_first(system: Together) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -94,3 +95,18 @@ def test_how_to_reach_it_is_said_for_its_own_port(*, elsewhere: bool, capsys: py
     assert ("dashboard --open --server http://127.0.0.1:18125" in told) is elsewhere
     assert ("export CCO_SERVER=http://127.0.0.1:18125" in told) is elsewhere
     assert "log in with: cco dashboard --open" in told
+
+
+def test_web_can_be_asked_about_where_only_the_command_line_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for package in installed.PACKAGES:
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "ui.background", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("CCO_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("CCO_STATE_DIR", str(tmp_path / "state"))
+    for verb, code in (("status", 6), ("stop", 0)):
+        result = CliRunner().invoke(app, ["web", verb])
+        assert result.exit_code == code, result.output
+        assert "does not run" in result.output

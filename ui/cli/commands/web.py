@@ -32,9 +32,11 @@ def start_web(cli: Invocation, *, port: PortOption = None) -> None:
 
     They show and edit what is declared; a controller makes it so. `cco up` runs both in one terminal.
     """
-    settings = _settings(port)
-    from ui import background  # noqa: PLC0415  # after it is sure that its parts are installed
+    require_system()
+    from controller.settings import load_settings  # noqa: PLC0415  # only now is it sure that there is a system
+    from ui import background  # noqa: PLC0415  # same
 
+    settings = load_settings(port=port)
     found = background.find(settings)
     if found is None and background.answer(settings) is not None:
         cli.out.line(f"{settings.url}/ is served already, {_ELSEWHERE}")
@@ -50,9 +52,9 @@ def start_web(cli: Invocation, *, port: PortOption = None) -> None:
 
 def stop_web(cli: Invocation) -> None:
     """Stop API and dashboard in the background; instances keep running."""
-    settings = _settings(None)
-    from ui import background  # noqa: PLC0415  # after it is sure that its parts are installed
+    from ui import background  # noqa: PLC0415  # a client's modules are for commands that talk to a server
 
+    settings = cli.settings
     stopped = background.stop(settings)
     if stopped is not None:
         cli.out.line(f"web stopped (process {stopped.pid})")
@@ -71,9 +73,9 @@ def web_status(cli: Invocation, *, output: OutputOption = Output.TABLE) -> None:
 
     Exit code 6 when nobody answers.
     """
-    settings = _settings(None)
-    from ui import background  # noqa: PLC0415  # after it is sure that its parts are installed
+    from ui import background  # noqa: PLC0415  # a client's modules are for commands that talk to a server
 
+    settings = cli.settings
     found = background.find(settings)
     if found is not None:
         settings = settings.model_copy(update={"port": int(found.url.rsplit(":", 1)[1])})
@@ -109,10 +111,3 @@ def _rows(settings: Settings, found: Started | None, health: Health | None) -> l
         detail = health.controller.detail or "ok"
         rows.append(("controller", Cell("ok" if well else detail, "good" if well else "bad")))
     return rows
-
-
-def _settings(port: int | None) -> Settings:
-    require_system()
-    from controller.settings import load_settings  # noqa: PLC0415  # only now is it sure that there is a system
-
-    return load_settings(port=port)
