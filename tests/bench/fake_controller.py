@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from controller import __main__ as program
@@ -29,18 +28,9 @@ def main(*arguments: str) -> int:
     def workspaces(_: Path) -> FakeWorkspaces:
         return FakeWorkspaces(git)
 
-    def links(
-        directory: Callable[[str], Path],
-        credentials: Callable[[], Mapping[str, str]],
-        on_change: Callable[[str], None],
-        fence: Callable[[], None],
-    ) -> QuickAgents:
-        del directory, credentials, on_change, fence
-        return QuickAgents(engine)
-
     Runtimes.from_settings = staticmethod(runtimes)  # type: ignore[method-assign]  # in place of an engine
     application.GitWorkspaces = workspaces  # type: ignore[attr-defined,assignment]  # in place of git
-    application.AgentLinks = links  # type: ignore[attr-defined,assignment]  # in place of agents in containers
+    QuickAgents.take_the_place_of_all(engine)
     return program.main(list(arguments))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from controller import application
 from controller.agents import AgentConfig, Heard, Report
 from controller.runtime.protocol import WorkloadSpec, WorkloadState
 from support.fake_engine import FakeContainer, FakeEngine
@@ -40,6 +41,21 @@ class QuickAgents:
         self._engine = engine
         self._configs: dict[str, AgentConfig] = {}
         self._reports: dict[str, tuple[object, Heard]] = {}
+
+    @classmethod
+    def take_the_place_of_all(cls, engine: FakeEngine) -> None:
+        """Let every controller of this process have these instead of links to agents in containers."""
+
+        def links(
+            directory: Callable[[str], Path],
+            credentials: Callable[[], Mapping[str, str]],
+            on_change: Callable[[str], None],
+            fence: Callable[[], None],
+        ) -> QuickAgents:
+            del directory, credentials, on_change, fence
+            return cls(engine)
+
+        application.AgentLinks = links  # type: ignore[attr-defined,assignment]  # as the docstring says
 
     def open(self, name: str, uid: str) -> None:
         del name, uid

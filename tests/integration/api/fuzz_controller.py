@@ -6,14 +6,12 @@ They are up as soon as their container is, so that an instance becomes ready and
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TESTS = Path(__file__).parents[2]
 sys.path[:0] = [str(TESTS.parent), str(TESTS)]
 
 from bench.fakes import QuickAgents  # noqa: E402  # found on the path that was just set
-from controller import application  # noqa: E402
 from support import fake_world_controller  # noqa: E402
 from support.fake_engine import FakeEngine  # noqa: E402
 
@@ -21,17 +19,7 @@ from support.fake_engine import FakeEngine  # noqa: E402
 def main(log: str, *arguments: str) -> int:
     """Run the program; returns its exit code."""
     engine = FakeEngine()
-
-    def links(
-        directory: Callable[[str], Path],
-        credentials: Callable[[], Mapping[str, str]],
-        on_change: Callable[[str], None],
-        fence: Callable[[], None],
-    ) -> QuickAgents:
-        del directory, credentials, on_change, fence
-        return QuickAgents(engine)
-
-    application.AgentLinks = links  # type: ignore[attr-defined,assignment]  # in place of agents in containers
+    QuickAgents.take_the_place_of_all(engine)
     return fake_world_controller.run(engine, log, *arguments)
 
 
