@@ -111,6 +111,10 @@ class GitWorld:
         self.write(path, content, self.agent_owner)
         return path
 
+    def agent_puts_object(self, ref: WorkspaceRef, name: str, raw: bytes) -> None:
+        """Put a file as the agent where git looks for the loose object of this name."""
+        self.write(Path(ref.private) / "objects" / name[:2] / name[2:], raw, self.agent_owner)
+
     def agent_commits(self, ref: WorkspaceRef, name: str = "file.txt", content: str | None = None) -> str:
         """Let the agent change one file and commit; returns the commit."""
         self.agent_writes(ref, name, content if content is not None else uuid.uuid4().hex)

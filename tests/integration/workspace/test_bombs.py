@@ -23,12 +23,6 @@ def _no_file_is_too_young(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen_files, "_SETTLED_NS", 0)
 
 
-def put_loose(ref: WorkspaceRef, name: str, raw: bytes) -> None:
-    path = Path(ref.private) / "objects" / name[:2] / name[2:]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(raw)
-
-
 def zeros(mebibytes: int) -> bytes:
     """Return many zeros as a loose object inflates to them."""
     press = zlib.compressobj(1)
@@ -50,7 +44,7 @@ def test_what_inflates_is_counted_and_a_lie_is_inflated_once(world: GitWorld, mo
     ref = world.made()
     commit = world.agent_commits(ref)
     for number in range(3):
-        put_loose(ref, f"0{number}" + "1" * 38, zeros(16))
+        world.agent_puts_object(ref, f"0{number}" + "1" * 38, zeros(16))
     refused(world, ref, "new objects, up to 011111")
     refused(world, ref, "new objects, up to 021111")
     assert world.unsaved(ref) is Unsaved.UNSAVED
@@ -62,7 +56,7 @@ def test_no_more_is_inflated_than_an_object_says_it_has(world: GitWorld, monkeyp
     monkeypatch.setattr(quarantine, "MAX_INTAKE", 8 * MIB)
     ref = world.made()
     press = zlib.compressobj(1)
-    put_loose(ref, "0" * 40, press.compress(b"blob 4\0" + bytes(64 * MIB)) + press.flush())
+    world.agent_puts_object(ref, "0" * 40, press.compress(b"blob 4\0" + bytes(64 * MIB)) + press.flush())
     commit = world.agent_commits(ref)
     assert world.collect(ref).head == commit
 
@@ -70,7 +64,7 @@ def test_no_more_is_inflated_than_an_object_says_it_has(world: GitWorld, monkeyp
 def test_bytes_behind_an_object_are_not_taken(world: GitWorld) -> None:
     ref = world.made()
     name = hashlib.sha1(b"blob 4\0evil", usedforsecurity=False).hexdigest()
-    put_loose(ref, name, zlib.compress(b"blob 4\0evil") + bytes(MIB))
+    world.agent_puts_object(ref, name, zlib.compress(b"blob 4\0evil") + bytes(MIB))
     commit = world.agent_commits(ref)
     assert world.collect(ref).head == commit
     assert not (Path(ref.private).parent / "collect.git/objects" / name[:2] / name[2:]).exists()

@@ -134,21 +134,15 @@ def test_program_of_the_agent_never_runs(any_world: GitWorld) -> None:
     assert not ran.exists()
 
 
-def loose(ref_private: str, name: str, raw: bytes) -> None:
-    path = Path(ref_private) / "objects" / name[:2] / name[2:]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(raw)
-
-
 def test_object_that_is_not_what_its_name_says_is_not_taken(world: GitWorld) -> None:
     ref = world.made()
     world.collect(ref)
     fake = "00" + "1" * 38
     plain = b"blob 4\0evil"
-    loose(ref.private, fake, zlib.compress(plain))
-    loose(ref.private, hashlib.sha1(b"x", usedforsecurity=False).hexdigest(), b"no zlib")
+    world.agent_puts_object(ref, fake, zlib.compress(plain))
+    world.agent_puts_object(ref, hashlib.sha1(b"x", usedforsecurity=False).hexdigest(), b"no zlib")
     right = hashlib.sha1(b"blob 9\0evil", usedforsecurity=False).hexdigest()
-    loose(ref.private, right, zlib.compress(b"blob 9\0evil"))
+    world.agent_puts_object(ref, right, zlib.compress(b"blob 9\0evil"))
     commit = world.agent_commits(ref)
     assert world.collect(ref).head == commit
     taken = Path(ref.private).parent / "collect.git/objects"
@@ -242,7 +236,8 @@ def test_pipes_and_deep_folders_do_not_hang_or_break_a_look(world: GitWorld) -> 
     private = Path(ref.private)
     os.mkfifo(private / "refs/heads/pipe")
     os.mkfifo(private / "objects/pack/pack-0000000000000000000000000000000000000000.pack")
-    (private / "objects/00").mkdir(exist_ok=True)
+    (private / "objects/00").mkdir()
+    os.chown(private / "objects/00", world.agent_owner, world.agent_owner)
     os.mkfifo(private / "objects/00" / ("0" * 38))
     (private / "refs/heads" / "d" / "/".join("d" * 200)).mkdir(parents=True)
     commit = world.agent_commits(ref)
