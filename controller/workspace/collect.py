@@ -217,11 +217,17 @@ def _unpack(repository: Repository, ref: WorkspaceRef, pack: str) -> None:
 def _check_complete(repository: Repository, ref: WorkspaceRef, tips: set[str]) -> None:
     """Make sure that everything the tips need is in the user's repository, as git does after a fetch."""
     # Without --single-worktree git also looks at all worktrees, and fails on one that is just being added.
-    command = ("rev-list", "--objects", "--quiet", "--single-worktree", "--stdin", "--not", "--all")
+    command = ("rev-list", "--objects", "--quiet", "--single-worktree", "--stdin")
+    wanted = _revisions(tips, ())
     try:
-        repository.git.run(*command, stdin=_revisions(tips, ()), timeout=LONG)
-    except GitFailed as error:
-        raise _damaged(ref, error.message) from error
+        repository.git.run(*command, "--not", "--all", stdin=wanted, timeout=LONG)
+    except GitFailed:
+        # A damaged branch of the user's fails that as well, and is not the instance's. The whole way back has no need
+        # of other refs, and takes long.
+        try:
+            repository.git.run(*command, stdin=wanted, timeout=LONG)
+        except GitFailed as error:
+            raise _damaged(ref, error.message) from error
 
 
 def _revisions(wanted: Iterable[str], unwanted: Iterable[str]) -> bytes:

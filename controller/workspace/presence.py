@@ -83,7 +83,7 @@ def _problem(ref: WorkspaceRef, ours: Registration | None, memory: Record | None
         (not same_place(ours.worktree, ref.worktree), f"the worktree was moved to {ours.worktree}"),
         (not is_whole(ours), f"{ours.admin} is damaged"),
         (not private.exists(ref) or not os.path.isfile(StatePaths.of(ref).pointer), "its git directory is gone"),
-        (private.is_damaged(ref), "the agent has damaged its git directory"),
+        (private.is_damaged(ref), f"its git directory {ref.private} is damaged"),
     )
     return next((text for wrong, text in problems if wrong), "")
 

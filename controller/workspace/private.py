@@ -25,7 +25,7 @@ from . import refs
 from .git import Git
 from .record import StatePaths
 from .repository import Repository, is_shallow, object_stores, read_config
-from .safe_files import chown_tree, open_directory, read_regular, read_text, remove_tree, write_file
+from .safe_files import chown_tree, open_directory, read_regular, read_start, read_text, remove_tree, write_file
 from .types import WorkspaceRef
 
 # What the agent's git must share with the repository to see the same files as unchanged.
@@ -44,6 +44,8 @@ _FIXED = {
     "gc.reflogexpireunreachable": "never",
     "maintenance.auto": "false",
 }
+_HEAD = re.compile(rb"ref:\s*refs/|[0-9a-f]{40}")
+_HEAD_START = 256
 _COPIED_LIMIT = 1 << 20
 _MAX_SHALLOW = 64 << 20
 _MAX_INDEX = 2 << 30
@@ -71,7 +73,19 @@ def exists(ref: WorkspaceRef) -> bool:
 
 def is_damaged(ref: WorkspaceRef) -> bool:
     """Tell whether the agent has broken its own git directory so far that no git would use it."""
-    return not all(os.path.lexists(os.path.join(ref.private, part)) for part in ("HEAD", "objects", "refs", "config"))
+    there = all(os.path.lexists(os.path.join(ref.private, part)) for part in ("HEAD", "objects", "refs", "config"))
+    return not there or _is_no_head(os.path.join(ref.private, "HEAD"))
+
+
+def _is_no_head(path: str) -> bool:
+    """Tell whether a HEAD names neither a ref nor a commit, as after a crash that left it empty: git then sees nothing.
+
+    A link is one that git may follow inside the container; where it leads is not looked at.
+    """
+    if os.path.islink(path):
+        return False
+    head = read_start(path, _HEAD_START)
+    return head is None or _HEAD.match(head) is None
 
 
 def seed_refs(repository: Repository, branch: str, base_branch: str | None) -> dict[str, str]:

@@ -76,6 +76,18 @@ def read_regular(name: str, dir_fd: int, *, limit: int) -> bytes | None:
         os.close(fd)
 
 
+def read_start(path: str, size: int) -> bytes | None:
+    """Return the first bytes of a regular file, or ``None`` when it is absent or anything else."""
+    with open_directory(os.path.dirname(path)) as folder:
+        fd = open_regular(os.path.basename(path), folder)
+    if fd is None:
+        return None
+    try:
+        return os.read(fd, size)
+    finally:
+        os.close(fd)
+
+
 def read_text(path: str, *, limit: int = 1 << 20) -> str | None:
     """Return a small file without its last newline, or ``None`` when it is absent or no regular file.
 

@@ -128,14 +128,35 @@ def test_deleted_branch_is_not_made_again_silently(world: GitWorld) -> None:
     assert caught.value.reason == "BranchDeleted"
 
 
-def test_git_directory_the_agent_destroyed_is_set_aside_and_made_anew(world: GitWorld) -> None:
+@pytest.mark.parametrize("head", [None, "", "\0" * 41, "main\n", "ref: heads/web\n"])
+def test_git_directory_that_no_git_would_use_is_set_aside_and_made_anew(world: GitWorld, head: str | None) -> None:
     ref = world.made()
+    commit = world.agent_commits(ref)
     world.agent_writes(ref, "new.txt", "kept")
-    (Path(ref.private) / "HEAD").unlink()
+    path = Path(ref.private) / "HEAD"
+    path.unlink()
+    if head is not None:
+        world.write(path, head, world.agent_owner)
+    with pytest.raises(AssertionError, match="not a git repository"):
+        world.agent(ref, "status")
     assert presence(world, ref) is Presence.BROKEN
     world.create(ref)
     assert world.agent(ref, "status", "--porcelain") == "?? new.txt"
+    assert world.agent(ref, "rev-parse", "HEAD") == world.head(ref) == commit
     assert [path.name for path in Path(ref.private).parent.glob("git.damaged-*")] != []
+
+
+@pytest.mark.parametrize("head", ["ref:  refs/heads/other", "{commit}", "link"])
+def test_heads_that_git_accepts_are_the_agents_own_affair(world: GitWorld, head: str) -> None:
+    ref = world.made()
+    path = Path(ref.private) / "HEAD"
+    path.unlink()
+    if head == "link":
+        path.symlink_to("refs/heads/web")
+    else:
+        world.write(path, head.format(commit=world.head(ref)), world.agent_owner)
+    world.agent(ref, "status")
+    assert presence(world, ref) is Presence.READY
 
 
 def test_somebody_switching_the_worktree_is_told_and_harms_nothing(world: GitWorld) -> None:

@@ -152,6 +152,14 @@ def test_one_commit_that_lost_its_files_does_not_take_others_with_it(world: GitW
     assert [world.reachable(commit) for commit in amended] == [True, False, True]
 
 
+def test_damaged_branch_of_the_user_is_not_in_the_way(world: GitWorld) -> None:
+    ref = world.made()
+    world.write(world.repository / ".git/refs/heads/broken", "1" * 40 + "\n", world.owner)
+    commit = world.agent_commits(ref)
+    assert world.collect(ref).head == commit
+    assert world.unsaved(ref) is Unsaved.NONE
+
+
 def test_rebase_onto_a_newer_base_is_followed(world: GitWorld) -> None:
     ref = world.made()
     first = world.agent_commits(ref)
