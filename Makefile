@@ -33,7 +33,7 @@ simulate: setup ## Run the loop in a failing simulated world: SEEDS=1000, or MIN
 soak: setup images ## A working fleet in which something goes wrong every half minute, for MINUTES (a day): nothing is lost, nothing grows
 	PYTHONPATH=tests:. $(PYTHON) -m soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
-bench: setup images ## How fast, against bare scripts, and what it costs (25 minutes); ONLY=start,death, RESULT=FILE, QUICK=1
+bench: setup images ## How fast, against bare scripts, and what it costs (at most 25 minutes); ONLY=start,death, RESULT=FILE, QUICK=1
 	PYTHONPATH=tests:. $(PYTHON) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(RESULT)
 
 fuzz: setup ## Send the API what nobody would, for FUZZ_SECONDS (600)

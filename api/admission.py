@@ -50,7 +50,7 @@ class Admission:
                 HTTPStatus.CONFLICT,
                 "TooManyInstances",
                 f"there are {limit} instances already, which is the setting max_instances: delete one, or raise it "
-                "(CCO_MAX_INSTANCES, or max_instances in config.yaml; 0 = no limit)",
+                "(CCO_MAX_INSTANCES=NUMBER where the system is started; 0 = no limit)",
             )
         return manifest.model_copy(update={"spec": spec})
 

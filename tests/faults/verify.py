@@ -1,4 +1,4 @@
-"""Checks the eight invariants of an installation: ``python -m tests.faults.verify --state-dir DIR``.
+"""Checks the eight invariants of an installation: ``PYTHONPATH=tests python -m faults.verify --state-dir DIR``.
 
 Before a fault: ``--record FILE``. After it: ``--baseline FILE``. It prints one line for each invariant and ends with
 status 1 if one is violated. It reads SQLite, Docker and git itself, never through the product; tests call
@@ -125,7 +125,7 @@ def _measure(options: argparse.Namespace) -> Measured:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.verify", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m faults.verify", description=__doc__)
     parser.add_argument("--state-dir", type=Path, required=True, metavar="DIR", help="state directory to look at")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write what is there now, and judge nothing")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="what was recorded before (I1, I2, I5)")
