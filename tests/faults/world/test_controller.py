@@ -101,8 +101,6 @@ def test_a_database_of_the_first_release_is_taken_over_and_restarts_nobody(world
     assert old_database.revision(database) == "0001"
     for row in read_facts(world.system.state_dir).rows:
         world.baseline.acknowledge(row)  # as it was written then
-    for row in read_facts(world.system.state_dir).rows:
-        world.baseline.acknowledge(row)  # as it was written then
     world.place.start()
     world.until_ready("upgraded")
     world.until_reason("resting", "Suspended")
