@@ -1,4 +1,6 @@
-"""Method 1 without Docker: every seam call of the reference workload, with every fault that can happen at it.
+"""Every seam call of the reference workload, with every fault that can happen at it, without Docker.
+
+Scenario 1 of docs/faults.md, and the first method there.
 
 What a person asks for always meets all crashes. Of the other modes, and of all modes where the world drifts by itself,
 a spread runs that the seed ``TEST_FAULTS_SEED`` chooses, or all of them with ``TEST_FAULTS=all`` (``make faults``).

@@ -1,4 +1,6 @@
-"""Method 1 on the real thing: the controller's process dies (``os._exit(137)``) at a side effect and is started again.
+"""The controller's process dies (``os._exit(137)``) at a side effect and is started again, on the real thing.
+
+Scenario 1 of docs/faults.md, and the first method there.
 
 A spread of calls that ``TEST_FAULTS_SEED`` chooses; all of them with ``TEST_FAULTS=all`` (``make faults``), which takes
 hours. Agent and Claude are stand-ins that start at once (``light_agent.py``): an instance with the real client takes

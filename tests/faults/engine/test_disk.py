@@ -1,4 +1,7 @@
-"""A runaway instance and the disk that all HOMEs share (scenario 23): the real agents report, one is stopped."""
+"""A runaway instance and the disk that all HOMEs share (scenario 23 of docs/faults.md).
+
+The real agents report, one is stopped.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The engine goes and comes back: stopped, killed, or with the whole machine (scenarios 5, 6 and 32)."""
+"""The engine goes and comes back: stopped, killed, or with the whole machine.
+
+Scenarios 5, 6 and 32 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

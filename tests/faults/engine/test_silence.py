@@ -1,4 +1,4 @@
-"""The engine is there and says nothing, or says what nobody hears (scenarios 7 and 8)."""
+"""The engine is there and says nothing, or says what nobody hears (scenarios 7 and 8 of docs/faults.md)."""
 
 from __future__ import annotations
 

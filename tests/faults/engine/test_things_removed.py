@@ -1,4 +1,7 @@
-"""What instances stand on is taken away, half made, or changed by hand: images, networks, volumes, containers."""
+"""What instances stand on is taken away, half made, or changed by hand: images, networks, volumes, containers.
+
+Scenarios 6, 10, 18 and 19 of docs/faults.md are among it.
+"""
 
 from __future__ import annotations
 

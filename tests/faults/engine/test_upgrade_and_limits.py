@@ -1,4 +1,7 @@
-"""A newer image and controller under running instances; no more open files (33); no more room for the engine (23)."""
+"""A newer image and controller under running instances; no more open files; no more room for the engine.
+
+The last two are scenarios 33 and 23 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

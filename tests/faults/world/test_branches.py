@@ -1,4 +1,7 @@
-"""What people do to branches while an instance works on them (scenario 13, and both committing at once)."""
+"""What people do to branches while an instance works on them, and both committing at once.
+
+Scenario 13 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

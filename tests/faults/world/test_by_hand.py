@@ -1,4 +1,7 @@
-"""What people do with containers behind the controller's back, and with names (scenarios 9, 10, 14 and 18)."""
+"""What people do with containers behind the controller's back, and with names.
+
+Scenarios 9, 10, 14 and 18 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that are slow or dead, against the real server (scenario 30)."""
+"""Clients that are slow or dead, against the real server (scenario 30 of docs/faults.md)."""
 
 from __future__ import annotations
 

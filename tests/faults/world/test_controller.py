@@ -1,4 +1,7 @@
-"""The controller killed, its database locked or older, while instances run (scenarios 2 and 24, and the upgrade)."""
+"""The controller killed, its database locked or older, while instances run.
+
+Scenarios 2, 24 and 25 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

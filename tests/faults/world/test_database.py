@@ -1,6 +1,7 @@
-"""The state volume goes wrong under a running installation: its database is damaged, or it is full (scenarios 22, 25).
+"""The state volume goes wrong under a running installation: its database is damaged, or it is full.
 
-Each of these has an installation of its own, because nobody could share it afterwards.
+Scenarios 22 and 25 of docs/faults.md. Each of these has an installation of its own, because nobody could share
+it afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""An instance that takes more room than it may (scenario 23): it is stopped, nothing of it is removed."""
+"""An instance that takes more room than it may: it is stopped, nothing of it is removed.
+
+Scenario 23 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

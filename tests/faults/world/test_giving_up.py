@@ -1,4 +1,7 @@
-"""Deletions of instances with unsaved work, with and without ``--discard-work`` (scenario 14), on real git."""
+"""Deletions of instances with unsaved work, with and without ``--discard-work``, on real git.
+
+Scenario 14 of docs/faults.md.
+"""
 
 from __future__ import annotations
 

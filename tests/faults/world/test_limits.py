@@ -1,4 +1,4 @@
-"""Instances that want more than they may have: memory and processes (scenarios 20 and 21).
+"""Instances that want more than they may have: memory and processes (scenarios 20 and 21 of docs/faults.md).
 
 What the real client does when it is the victim, and what a person is told, is in ``tests/e2e/test_box.py``, too.
 """

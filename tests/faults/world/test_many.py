@@ -1,7 +1,7 @@
-"""Many at once: creates in one repository, adoptions, and a fleet of which some always crash (scenarios 2, 16, 27).
+"""Many at once: creates in one repository, adoptions, and a fleet of which some always crash.
 
-The instances are the least there is (``still_agent.py``): twenty real clients do not fit on a machine with two cores.
-``make faults`` makes a hundred.
+Scenarios 2, 16 and 27 of docs/faults.md. The instances are the least there is (``still_agent.py``): twenty real clients
+do not fit on a machine with two cores. ``make faults`` makes a hundred.
 """
 
 from __future__ import annotations

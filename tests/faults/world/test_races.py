@@ -1,4 +1,4 @@
-"""Wishes that overtake each other (scenario 31)."""
+"""Wishes that overtake each other (scenario 31 of docs/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to worktrees behind the controller's back (scenarios 11 and 12)."""
+"""What happens to worktrees behind the controller's back (scenarios 11 and 12 of docs/faults.md)."""
 
 from __future__ import annotations
 

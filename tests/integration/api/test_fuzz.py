@@ -1,8 +1,8 @@
 """schemathesis against the real server process, with every check and phase: no accident, nothing undocumented.
 
 Behind the server is a real controller over a fake engine, so that routes which ask it answer too, with real git: after
-a run ``faults.verify`` judges what it has left behind (scenario 29). A run is the same each time; ``FUZZ_SECONDS=600``
-(``make fuzz``) makes it longer, with a seed of its own that the output tells.
+a run ``faults.verify`` judges what it has left behind (scenario 29 of docs/faults.md). A run is the same each time;
+``FUZZ_SECONDS=600`` (``make fuzz``) makes it longer, with a seed of its own that the output tells.
 """
 
 from __future__ import annotations
