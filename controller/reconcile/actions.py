@@ -45,9 +45,14 @@ class RestartWorkload:
 
 @dataclass(frozen=True, slots=True)
 class StopWorkload:
-    """Let Claude end its session and stop the workload."""
+    """Let Claude end its session and stop the workload.
+
+    Attributes:
+        failure: as with :class:`RestartWorkload`.
+    """
 
     reason: str
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +171,17 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why nothing (more) is done; ``waiting`` tells a passing state from one that needs a person.
+    """Why nothing (more) is done.
 
     Attributes:
         reason: CamelCase; becomes the reason of ``Ready``.
         message: for people, with the way out.
+        unknown: something could not be looked at, so ``Ready`` is not known either.
     """
 
     reason: str
     message: str
-    waiting: bool = False
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,12 @@ from .actions import (
     UpdateLimits,
 )
 from .deadlines import follow, is_late, late_message
+from .holding import HOLDS
 from .observed import Observed, Pace
 
 _BESIDE = (CollectCommits, DeliverInput, ResolveInput, UpdateLimits)
+
+_NO_FAILURES = TRANSITIONAL_REASONS | STOPPED_REASONS | HOLDS | {"DeadlineExceeded"}
 
 _ALTHOUGH_UP = frozenset({"Draining", "StartQueued"})
 """What holds up a restart leaves a session that is up at work."""
@@ -206,6 +209,8 @@ def _ready(instance: Instance, plan: Plan, mishap: Mishap | None, parts: tuple[F
             return Fact("Ready", UNKNOWN, mishap.error.reason, message)
         return _held_back(instance, Blocked(mishap.error.reason, message))
     if plan.blocked is not None and not (plan.blocked.reason in _ALTHOUGH_UP and workload.status is TRUE):
+        if plan.blocked.unknown:
+            return Fact("Ready", UNKNOWN, plan.blocked.reason, plan.blocked.message)
         return _held_back(instance, plan.blocked)
     if instance.metadata.deletion_requested_at is not None:
         return Fact("Ready", FALSE, "Deleting")
@@ -249,10 +254,17 @@ def _held_back(instance: Instance, blocked: Blocked) -> Fact:
         and before is not None
         and before.status is FALSE
         and before.observed_generation == instance.metadata.generation
-        and before.reason not in TRANSITIONAL_REASONS | STOPPED_REASONS | {"DeadlineExceeded"}
+        and before.reason not in _NO_FAILURES
+        and not _is_of_the_repository(instance, before)
     ):
         return Fact("Ready", FALSE, before.reason, before.message)
     return Fact("Ready", FALSE, blocked.reason, blocked.message)
+
+
+def _is_of_the_repository(instance: Instance, ready: Condition) -> bool:
+    """Tell whether it was the repository that held the instance back, so that its worktree was not looked at."""
+    workspace = find_condition(instance.status.conditions, "WorkspaceReady")
+    return workspace is not None and workspace.status is UNKNOWN and workspace.reason == ready.reason
 
 
 def _ready_although(plan: Plan, mishap: Mishap | None, workspace: Fact) -> Fact:

@@ -6,6 +6,8 @@ now, so a deletion that was cut off anywhere goes on from where it is.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from controller.resources import Instance, WorktreePolicy
 from controller.runtime.protocol import WorkloadState
 from controller.workspace.types import Presence, Unsaved, WorkspaceState
@@ -25,6 +27,9 @@ from .actions import (
 from .observed import Observed
 
 _WHY = "the instance is being deleted"
+
+PATIENCE = timedelta(minutes=5)
+"""So long saving is tried again where only a passing trouble is in its way, although the work was given up by name."""
 
 
 def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) -> Plan:
@@ -48,7 +53,15 @@ def delete(instance: Instance, observed: Observed, workspace: WorkspaceState) ->
     return Plan((*ended, *place, RemoveHome(_WHY), Release("nothing of the instance is left")))
 
 
-def delete_without_repository(instance: Instance, observed: Observed, why: Blocked) -> Plan:
+def is_given_up(instance: Instance, now: datetime) -> bool:
+    """Tell whether what cannot be saved for the moment is lost now: it was given up, and tried long enough."""
+    meta = instance.metadata
+    if not meta.discard_work or meta.deletion_requested_at is None:
+        return False
+    return not timedelta(0) <= now - meta.deletion_requested_at < PATIENCE  # less than 0: the clock was set back since
+
+
+def delete_without_repository(instance: Instance, observed: Observed, why: Blocked, now: datetime) -> Plan:
     """Return the next step of a deletion whose repository is out of sight.
 
     Nothing can be saved into it, so nothing but a stop is done, unless nothing was ever made or the owner gave the
@@ -64,8 +77,10 @@ def delete_without_repository(instance: Instance, observed: Observed, why: Block
     if not instance.metadata.discard_work:
         name = instance.metadata.name
         way_out = f"or give its unsaved work up: 'cco delete instance {name} --discard-work'"
-        blocked = Blocked(why.reason, f"{why.message}; its work cannot be saved until then, {way_out}")
-        return Plan(stop, blocked)
+        message = f"{why.message}; its work cannot be saved until then, {way_out}"
+        return Plan(stop, Blocked(why.reason, message, why.unknown))
+    if why.unknown and not is_given_up(instance, now):  # the next look may see it
+        return Plan(stop, why)
     if stop:
         return Plan(stop)
     gone = (RemoveWorkload(_WHY),) if observed.workloads else ()

@@ -1,7 +1,8 @@
 """Carrying out a plan, one action after the other. Every action may be repeated and may be cut off.
 
 What an action changes in the status comes back as a new status; the reconciler writes it at the end of the pass.
-A crash before that loses nothing: the next pass sees the world and takes the same numbers from its labels.
+A crash before that loses no work: the next pass sees the world and takes attempts from its labels. It may lose a count,
+and a restart that was asked for may be done once more.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from .actions import (
     StopWorkload,
     UpdateLimits,
 )
+from .deletion import is_given_up
 from .exits import count_failure
 from .holding import QUEUE_SECONDS, is_asked
 from .observed import Wanted
@@ -134,11 +136,18 @@ class Executor:
         self.fence()
         changed, message = self._act(action, instance, status, wanted, now)
         if message is not None:
-            meta = instance.metadata
             reason = EVENT_REASONS[type(action)]
-            self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.NORMAL, reason, message)
-            logger.info("%s", reason, extra={"cco_instance": meta.name, "cco_reason": message})
+            self.tell(instance, EventType.NORMAL, reason, message)
+            logger.info("%s", reason, extra={"cco_instance": instance.metadata.name, "cco_reason": message})
         return changed
+
+    def tell(self, instance: Instance, type_: EventType, reason: str, message: str) -> None:
+        """Record an event; one that cannot be written must not take along what there is to say in the status."""
+        meta = instance.metadata
+        try:
+            self.events.record(Kind.INSTANCE, meta.name, meta.uid, type_, reason, message)
+        except Retryable as error:
+            logger.warning("event not recorded", extra={"cco_instance": meta.name, "cco_reason": error.reason})
 
     def _act(
         self, action: Action, instance: Instance, status: InstanceStatus, wanted: Wanted | None, now: datetime
@@ -149,6 +158,7 @@ class Executor:
         match action:
             case StopWorkload():
                 runtime.stop(uid, grace=self.stop_grace)
+                return _counted(status, action, now), action.reason
             case ParkWorkload():
                 runtime.stop(uid, grace=self.stop_grace)
                 return _parked(status, instance, action, now), action.reason
@@ -216,16 +226,12 @@ class Executor:
                 self.fence()
                 self._configure(wanted, status.attempt)
                 runtime.start(uid, status.attempt)
-                started = _started(status, instance, status.attempt, carried_by)
-                if action.failure:
-                    failures = count_failure(status.failures, action.failure, action.reason, now)
-                    started = started.model_copy(update={"failures": failures})
-                return started, action.reason
+                return _counted(_started(status, instance, status.attempt, carried_by), action, now), action.reason
             case CollectCommits():
-                with self._or_lose(instance, give_up=action.or_lose):
+                with self._or_lose(instance, action, now):
                     return self._collect(action, status, wanted)
             case SnapshotWork():
-                with self._or_lose(instance, give_up=action.or_lose):
+                with self._or_lose(instance, action, now):
                     return self._snapshot(action, instance, status, wanted)
             case RemoveWorkspace():
                 self.workspaces.remove(wanted.ref, keep_worktree=action.keep_worktree, or_lose=action.or_lose)
@@ -262,19 +268,22 @@ class Executor:
         )
 
     @contextmanager
-    def _or_lose(self, instance: Instance, *, give_up: bool) -> Iterator[None]:
-        """Tell what cannot be saved, and go on, where the owner gave it up; raise it otherwise."""
+    def _or_lose(self, instance: Instance, action: CollectCommits | SnapshotWork, now: datetime) -> Iterator[None]:
+        """Tell what cannot be saved, and go on, where the owner gave it up; raise it otherwise.
+
+        What may go well at the next try is tried again first, for a while.
+        """
         try:
             yield
         except Fenced:
             raise
         except CcoError as error:
-            if not give_up:
+            passing = isinstance(error, Retryable) and not is_given_up(instance, now)
+            if not action.or_lose or passing:
                 raise
-            meta = instance.metadata
             message = f"work could not be saved and is given up, as was asked for: {error.message}"
-            self.events.record(Kind.INSTANCE, meta.name, meta.uid, EventType.WARNING, "WorkDiscarded", message)
-            logger.warning("gave up work", extra={"cco_instance": meta.name, "cco_reason": error.reason})
+            self.tell(instance, EventType.WARNING, "WorkDiscarded", message)
+            logger.warning("gave up work", extra={"cco_instance": instance.metadata.name, "cco_reason": error.reason})
 
     def _snapshot(
         self, action: SnapshotWork, instance: Instance, status: InstanceStatus, wanted: Wanted
@@ -301,6 +310,14 @@ class RunDirectory(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the instance's folder; idempotent."""
+
+
+def _counted(status: InstanceStatus, action: StopWorkload | RestartWorkload, now: datetime) -> InstanceStatus:
+    """Return the status with the failure that made the act necessary, if it was one."""
+    if not action.failure:
+        return status
+    failures = count_failure(status.failures, action.failure, action.reason, now)
+    return status.model_copy(update={"failures": failures})
 
 
 def _parked(status: InstanceStatus, instance: Instance, action: ParkWorkload, now: datetime) -> InstanceStatus:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from controller.agents import Heard
 from controller.resources import (
+    ConditionStatus,
     Instance,
     InstanceStatus,
     LastExit,
@@ -16,6 +17,7 @@ from controller.resources import (
     RestartPolicy,
     RunMark,
     SessionState,
+    find_condition,
 )
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import Workload, WorkloadState
@@ -24,7 +26,7 @@ MAX_FAILURES = 6
 """Failures in a row after which only a person starts the instance again."""
 
 HEALTHY_AFTER = timedelta(minutes=10)
-"""A run of this length clears the record."""
+"""To have been ready for so long clears the record; a container that runs without a session is not ready."""
 
 _FIRST_DELAY = 10.0
 LONGEST_DELAY = 300.0
@@ -91,7 +93,7 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     if workload is None or workload.ending:
         return status
     if workload.state is not WorkloadState.EXITED:
-        return _forgive(status, workload, now)
+        return _forgive(status) if _was_well(status, workload, now) else status
     last = describe_exit(workload, heard)
     if status.ending == run_mark(workload):
         update = {"asked": True, "reason": "Stopped", "message": "it was stopped on purpose"}
@@ -99,9 +101,7 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     known = status.last_exit
     if known is not None and (known.workload_id, known.finished_at) == (last.workload_id, last.finished_at):
         return status
-    failures = status.failures
-    if workload.started_at is not None and last.finished_at - workload.started_at >= HEALTHY_AFTER:
-        failures = FailureRecord()
+    failures = FailureRecord() if _was_well(status, workload, last.finished_at) else status.failures
     if _is_failure(instance, last):
         failures = count_failure(failures, last.reason, last.message, now)
     return status.model_copy(update={"last_exit": last, "failures": failures})
@@ -142,8 +142,13 @@ def _is_failure(instance: Instance, last: LastExit) -> bool:
     return wanted and not last.asked and not is_final(instance, last)
 
 
-def _forgive(status: InstanceStatus, workload: Workload, now: datetime) -> InstanceStatus:
-    running = workload.state is WorkloadState.RUNNING and workload.started_at is not None
-    if running and status.failures.count and workload.started_at and now - workload.started_at >= HEALTHY_AFTER:
-        return status.model_copy(update={"failures": FailureRecord()})
-    return status
+def _was_well(status: InstanceStatus, workload: Workload, until: datetime) -> bool:
+    """Tell whether this run was ready, as passes have seen it, for so long that earlier failures say nothing."""
+    ready = find_condition(status.conditions, "Ready")
+    if ready is None or ready.status is not ConditionStatus.TRUE or workload.started_at is None:
+        return False
+    return until - max(workload.started_at, ready.last_transition_at) >= HEALTHY_AFTER
+
+
+def _forgive(status: InstanceStatus) -> InstanceStatus:
+    return status.model_copy(update={"failures": FailureRecord()}) if status.failures.count else status

@@ -16,6 +16,9 @@ from .observed import Observed
 QUEUE_SECONDS = 10.0
 """Whoever waits for a turn is woken for it; this is for a hint that got lost."""
 
+HOLDS = frozenset({"CredentialsMissing", "DiskPressure"})
+"""Reasons of what keeps a start back and is no failure of the instance."""
+
 LOOK_AGAIN = 10.0
 """Seconds between two looks at what changes without a hint."""
 
@@ -35,7 +38,7 @@ def held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | N
         if held is not None:
             return held
     if observed.queue is not None:
-        return Plan(blocked=Blocked("StartQueued", observed.queue, waiting=True), requeue_after=QUEUE_SECONDS)
+        return Plan(blocked=Blocked("StartQueued", observed.queue), requeue_after=QUEUE_SECONDS)
     return None
 
 
@@ -56,7 +59,7 @@ def _by_its_failures(instance: Instance, now: datetime) -> Plan | None:
     seconds = (failures.retry_at - now).total_seconds() if failures.retry_at is not None else 0.0
     if 0 < seconds <= LONGEST_DELAY:  # longer than any delay: the clock was set back, and the wait is over
         message = f"{failures.message}; failure {failures.count} of {MAX_FAILURES} in a row, next start is paced"
-        return Plan(blocked=Blocked("BackingOff", message, waiting=True), requeue_after=seconds)
+        return Plan(blocked=Blocked("BackingOff", message), requeue_after=seconds)
     return None
 
 
@@ -64,4 +67,4 @@ def _by_the_fleet(observed: Observed) -> Plan | None:
     brake = observed.brake
     if brake is None:
         return None
-    return Plan(blocked=Blocked("FleetBrake", brake.message, waiting=True), requeue_after=max(brake.seconds, 1.0))
+    return Plan(blocked=Blocked("FleetBrake", brake.message), requeue_after=max(brake.seconds, 1.0))

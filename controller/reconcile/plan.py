@@ -33,7 +33,7 @@ from .actions import (
     UpdateLimits,
 )
 from .deletion import delete, delete_without_repository
-from .exits import is_final
+from .exits import HEALTHY_AFTER, is_final
 from .holding import LOOK_AGAIN, QUEUE_SECONDS, held_back, is_asked
 from .observed import Observed, Pace, Wanted
 
@@ -54,7 +54,7 @@ def plan(instance: Instance, observed: Observed, wanted: Wanted | None, pace: Pa
     if any(workload.ending for workload in observed.workloads):
         return Plan(requeue_after=0.0)  # that is told; the next look waits until the runtime can say more
     if observed.repository is None or wanted is None or observed.workspace is None:
-        return _without_repository(instance, observed)
+        return _without_repository(instance, observed, now)
     if instance.metadata.deletion_requested_at is not None:
         return delete(instance, observed, observed.workspace)
     obstacle = _obstacle(instance, observed, observed.workspace, wanted)
@@ -86,18 +86,18 @@ def _obstacle(instance: Instance, observed: Observed, workspace: WorkspaceState,
         message = f"several workloads carry this instance's uid ({names}); remove those that should not be there"
         return Blocked("AmbiguousWorkload", message)
     if any(workload.state is WorkloadState.LOST for workload in observed.workloads):
-        return Blocked("WorkloadLost", "the place it runs on is silent; it may still be running", waiting=True)
+        return Blocked("WorkloadLost", "the place it runs on is silent; it may still be running")
     if workspace.presence is Presence.FOREIGN and instance.spec.operating_mode is OperatingMode.RUNNING:
         message = f"{wanted.ref.worktree}: {workspace.detail}; move it away, or delete this instance"
         return Blocked("PathOccupied", message)
     return None
 
 
-def _without_repository(instance: Instance, observed: Observed) -> Plan:
+def _without_repository(instance: Instance, observed: Observed, now: datetime) -> Plan:
     """Nothing can be built, and nothing can be saved or removed either; a stop destroys nothing."""
     why = _why_no_repository(instance, observed.repository)
     if instance.metadata.deletion_requested_at is not None:
-        return delete_without_repository(instance, observed, why)
+        return delete_without_repository(instance, observed, why, now)
     rests = instance.spec.operating_mode is not OperatingMode.RUNNING or instance.status.parked is not None
     if rests and len(observed.workloads) == 1 and observed.workloads[0].state.alive:
         return Plan((StopWorkload(_why_at_rest(instance)),), why)
@@ -120,8 +120,9 @@ def _why_no_repository(instance: Instance, repository: Repository | None) -> Blo
     ready = find_condition(repository.status.conditions, "Ready")
     if ready is None:
         message = f"waiting for the first look at repository {repository.metadata.name!r}"
-        return Blocked("WaitingForRepository", message, waiting=True)
-    return Blocked(ready.reason, f"repository {repository.metadata.name!r}: {ready.message}")
+        return Blocked("WaitingForRepository", message)
+    unknown = ready.status is ConditionStatus.UNKNOWN
+    return Blocked(ready.reason, f"repository {repository.metadata.name!r}: {ready.message}", unknown)
 
 
 def _rest(instance: Instance, observed: Observed, workload: Workload | None) -> Plan:
@@ -206,7 +207,8 @@ def _keep_running(
     workspace, heard = observed.workspace, observed.heard
     if workspace is not None and workspace.presence is not Presence.READY:
         # A running container would keep the dead folder: stop first, the next pass makes it again.
-        return Plan((StopWorkload(f"the worktree needs repair: {workspace.detail}"),))
+        failure = "NeedsRepair" if _was_stopped_lately(instance, now) else ""
+        return Plan((StopWorkload(f"the worktree needs repair: {workspace.detail}", failure),))
     evicted = _evict(instance, observed)
     if evicted is not None:
         return Plan((evicted,))
@@ -216,7 +218,7 @@ def _keep_running(
     if overdue is not None:
         return overdue
     drift = _drift(instance, wanted, workload, heard)
-    waits = _why_drift_waits(instance, observed, now)
+    waits = _why_drift_waits(instance, observed, pace, now)
     if drift and waits is None:
         return _in_turn(observed, drift)
     # None of these waits for another (``is_beside``).
@@ -225,8 +227,17 @@ def _keep_running(
         steps.append(UpdateLimits(wanted.limits, "spec.resources changed"))
     if drift and waits is not None:
         message = f"the spec changed in a way that needs a restart; {waits.message}"
-        return Plan(tuple(steps), Blocked("Draining", message, waiting=True), waits.seconds)
+        return Plan(tuple(steps), Blocked("Draining", message), waits.seconds)
     return Plan(tuple(steps), requeue_after=_next_look(workload, observed, pace, now))
+
+
+def _was_stopped_lately(instance: Instance, now: datetime) -> bool:
+    """Tell whether the run before was ended on purpose a short time ago.
+
+    A repair that follows counts as a failure: something in the box may break the worktree at every start.
+    """
+    last = instance.status.last_exit
+    return last is not None and last.asked and now - last.finished_at < HEALTHY_AFTER
 
 
 class _Wait(NamedTuple):
@@ -234,11 +245,18 @@ class _Wait(NamedTuple):
     seconds: float | None
 
 
-def _why_drift_waits(instance: Instance, observed: Observed, now: datetime) -> _Wait | None:
-    """Return what a restart for a changed spec waits for: it ends a session that is well, and must bring one back."""
+def _why_drift_waits(instance: Instance, observed: Observed, pace: Pace, now: datetime) -> _Wait | None:
+    """Return what a restart for a changed spec waits for: it ends a session that is well, and must bring one back.
+
+    A controller that has just started, and one whose connection to the agent broke, does not know whether a turn
+    runs: the agent has as much time to say so as it has before it counts as silent.
+    """
     heard = observed.heard
-    if heard is not None and heard.connected and heard.report.session.state in _TURN_RUNS:
-        return _Wait("it is done when Claude's turn ends", None)
+    patience = pace.silent_after - (observed.listening_for if heard is None else heard.age)
+    if heard is None and patience > 0:
+        return _Wait("Claude may be in the middle of a turn, its agent has not been heard yet", patience)
+    if heard is not None and heard.report.session.state in _TURN_RUNS and (heard.connected or patience > 0):
+        return _Wait("it is done when Claude's turn ends", None if heard.connected else patience)
     held = held_back(instance, observed, now)
     if held is None or held.blocked is None or held.blocked.reason == "StartQueued":
         return None
@@ -249,7 +267,7 @@ def _in_turn(observed: Observed, actions: tuple[Action, ...]) -> Plan:
     """Restart now, or stay up and wait for the turn."""
     if observed.queue is None:
         return Plan(actions)
-    return Plan(blocked=Blocked("StartQueued", observed.queue, waiting=True), requeue_after=QUEUE_SECONDS)
+    return Plan(blocked=Blocked("StartQueued", observed.queue), requeue_after=QUEUE_SECONDS)
 
 
 def _evict(instance: Instance, observed: Observed) -> ParkWorkload | None:

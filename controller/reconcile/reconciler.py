@@ -33,7 +33,16 @@ from controller.runtime.protocol import Workload
 from controller.settings import Settings
 from controller.workspace.types import Workspaces
 
-from .actions import Action, EnsureWorkspace, ParkWorkload, Plan, Release, RestartWorkload, StopWorkload
+from .actions import (
+    Action,
+    CreateWorkload,
+    EnsureWorkspace,
+    ParkWorkload,
+    Plan,
+    Release,
+    RestartWorkload,
+    StopWorkload,
+)
 from .brake import FleetBrake
 from .conditions import Mishap, compute_conditions, is_beside, running
 from .deadlines import time_left
@@ -214,19 +223,24 @@ class InstanceReconciler:
         status, first = instance.status, None
         for action in decision.actions:
             try:
-                status = self._foretell(action, instance, status, observed, wanted)
+                status = self._foretell(action, instance, status, observed, wanted, decision)
                 status = self.executor.execute(action, instance, status, wanted, self.clock())
             except CcoError as error:
                 if not _is_known(instance, error):
-                    meta, warning = instance.metadata, EventType.WARNING
-                    self.events.record(Kind.INSTANCE, meta.name, meta.uid, warning, error.reason, error.message)
+                    self.executor.tell(instance, EventType.WARNING, error.reason, error.message)
                 first = first or Mishap(error, action)
                 if isinstance(error, Fenced) or not is_beside(instance, action):
                     break
         return status, first
 
     def _foretell(
-        self, action: Action, instance: Instance, status: InstanceStatus, observed: Observed, wanted: Wanted | None
+        self,
+        action: Action,
+        instance: Instance,
+        status: InstanceStatus,
+        observed: Observed,
+        wanted: Wanted | None,
+        decision: Plan,
     ) -> InstanceStatus:
         """Write down, before an act, what nobody could find out afterwards if it were cut off."""
         told, alive = status, running(observed)
@@ -234,6 +248,9 @@ class InstanceReconciler:
             told = status.model_copy(update={"ending": run_mark(alive)})
         elif isinstance(action, EnsureWorkspace) and wanted is not None and status.workspace is None:
             told = with_workspace(status, wanted)  # there may be one, should the repository be out of sight by then
+        if status.runtime is None and any(isinstance(each, CreateWorkload) for each in decision.actions):
+            # There may be one, and it has to be looked for where it is, whatever the spec or the settings say by then.
+            told = told.model_copy(update={"runtime": self.runtimes.name_of(instance)})
         if told != status:
             self.instances.update_status(instance.metadata.uid, told)
         return told

@@ -276,6 +276,36 @@ def test_a_blocked_plan_comes_before_everything_but_a_mishap() -> None:
     assert told(conditions(look, mishap(Terminal("Worse", "it is worse")), blocked))["Ready"] == "False Worse"
 
 
+def test_what_could_not_be_looked_at_is_not_known() -> None:
+    unseen = BASE.but(repository=repository(ConditionStatus.UNKNOWN, "GitTimeout", "git took too long"), workspace=None)
+    found = conditions(unseen)
+    assert told(found)["Ready"] == told(found)["WorkspaceReady"] == "Unknown GitTimeout"
+    deleted = conditions(unseen.but(instance=instance(deleting=True), workloads=()))
+    assert told(deleted)["Ready"] == "Unknown GitTimeout"
+
+
+QUEUED = Plan(blocked=Blocked("StartQueued", "4 are starting"))
+
+
+@pytest.mark.parametrize(
+    ("reason", "workspace_is", "expected"),
+    [
+        ("ImageNotFound", ConditionStatus.TRUE, "False ImageNotFound"),
+        ("CredentialsMissing", ConditionStatus.TRUE, "False StartQueued"),
+        ("DiskPressure", ConditionStatus.TRUE, "False StartQueued"),
+        ("NotARepository", ConditionStatus.UNKNOWN, "False StartQueued"),
+    ],
+)
+def test_one_in_the_line_tells_its_last_failure_and_nothing_that_is_over(
+    reason: str, workspace_is: ConditionStatus, expected: str
+) -> None:
+    before = set_condition((), "Ready", ConditionStatus.FALSE, reason, generation=3, now=STARTED)
+    of_worktree = "Ready" if workspace_is is ConditionStatus.TRUE else reason
+    before = set_condition(before, "WorkspaceReady", workspace_is, of_worktree, generation=3, now=STARTED)
+    waiting = BASE.but(instance=instance(status=healthy_status(conditions=before)), workloads=())
+    assert told(conditions(waiting, plan=QUEUED))["Ready"] == expected
+
+
 # A failed look --------------------------------------------------------------------------------------------------
 
 BEFORE, _ = compute_conditions(BASE.instance, BASE.observed, Plan(), None, PACE, now=STARTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from controller.errors import Retryable
 from controller.reconcile.loop import Request
 from controller.resources import ConditionStatus, EventType, InstanceStatus, Kind, find_condition
 from controller.store.events import EventStore
@@ -69,10 +70,27 @@ def test_an_instance_stays_with_the_runtime_that_carried_it_although_nobody_wrot
     world.engine.interrupt = die
     with pytest.raises(Killed):
         world.settle("web")
-    assert world.get().status.runtime is None
+    assert world.get().status.runtime == "docker", "written before there could be one"
     world.engine.interrupt = None
     world.settle("web")
     assert world.get().status.runtime == "docker"
+
+
+def test_what_an_act_did_is_written_although_its_event_cannot_be(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.ready()
+    record = EventStore.record
+
+    def locked(store: EventStore, kind: Kind, name: str, uid: str, type_: EventType, reason: str, message: str) -> None:
+        if reason == "WorkloadRestarted":
+            raise Retryable("DatabaseLocked", "another program writes")
+        record(store, kind, name, uid, type_, reason, message)
+
+    world.change(restart_generation=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(EventStore, "record", locked)
+        world.settle("web")
+    assert world.get().status.restarted_generation == 1
+    assert world.engine.changes.count("start web") == 2
 
 
 def test_the_event_that_tells_of_a_change_is_not_lost_between_two_writes(

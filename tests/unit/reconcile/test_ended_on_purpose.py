@@ -33,6 +33,18 @@ def test_a_repair_of_the_worktree_starts_the_session_again_whatever_the_policy(w
     assert (last.asked, last.reason) == (True, "Stopped")
 
 
+def test_a_worktree_that_breaks_at_every_start_is_given_up(world: World) -> None:
+    """Something in the box does it: stopped and started for ever, it would never come to an end."""
+    world.ready()
+    for _ in range(20):
+        spoil_the_worktree(world)
+        world.settle()
+        world.tick(60.0)
+    assert world.readiness() == ("False", "CrashLoop")
+    assert "the worktree needs repair" in world.condition("Ready").message
+    assert world.get().status.restarts < 10
+
+
 def test_a_crash_between_stop_and_start_is_not_taken_for_a_failure(world: World) -> None:
     world.ready()
     world.engine.fail_next("start", Retryable("RuntimeFailed", "the controller dies here"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from controller.reconcile.exits import (
     describe_exit,
     is_final,
 )
-from controller.resources import LastExit
+from controller.resources import InstanceStatus, LastExit
 from controller.resources.observed import FailureRecord
 from controller.runtime.protocol import Workload, WorkloadState
 from support.looks import NOW, STARTED, ago, exited, healthy_status, heard, instance, workload
@@ -122,6 +122,12 @@ def test_it_is_another_exit_by_its(another: dict[str, object]) -> None:
     assert account(instance(status=seen), again, None, NOW).failures.count == 2
 
 
+def ready_since(since: datetime, *, status: str = "True", reason: str = "Ready", **changes: object) -> InstanceStatus:
+    """Return the status of an instance whose ``Ready`` is what it is since then."""
+    ready = {"type": "Ready", "status": status, "reason": reason, "last_transition_at": since, "observed_generation": 3}
+    return healthy_status(conditions=[ready], **changes)
+
+
 QUIET: dict[str, Workload | None] = {
     "no container": None,
     "a container that was never started": workload(WorkloadState.CREATED, started_at=None),
@@ -143,8 +149,27 @@ def test_nothing_is_counted_or_forgiven_for(name: str) -> None:
     ids=["ten minutes", "a second less"],
 )
 def test_a_healthy_run_forgives_after(began: object, count: int) -> None:
-    status = account(instance(status=healthy_status(failures=THREE)), workload(started_at=began), None, NOW)
+    status = account(instance(status=ready_since(LONG_AGO, failures=THREE)), workload(started_at=began), None, NOW)
     assert status.failures.count == count
+
+
+@pytest.mark.parametrize(
+    ("since", "count"),
+    [(NOW - HEALTHY_AFTER, 0), (NOW - HEALTHY_AFTER + timedelta(seconds=1), 3)],
+    ids=["ten minutes", "a second less"],
+)
+def test_the_time_before_it_was_ready_does_not_count(since: datetime, count: int) -> None:
+    status = account(instance(status=ready_since(since, failures=THREE)), workload(started_at=LONG_AGO), None, NOW)
+    assert status.failures.count == count
+
+
+def test_a_container_that_runs_for_long_without_a_session_is_not_forgiven() -> None:
+    """It is the agent that waits, or an image without one: forgiven, it would be restarted for ever."""
+    for conditions in ((), ready_since(LONG_AGO, status="False", reason="CrashLoop").conditions):
+        before = healthy_status(failures=THREE, conditions=conditions)
+        assert account(instance(status=before), workload(started_at=LONG_AGO), None, NOW) is before
+        ended = account(instance(status=before), exited(1, started_at=LONG_AGO), None, NOW)
+        assert ended.failures.count == 4
 
 
 def test_a_healthy_run_without_failures_changes_nothing() -> None:
@@ -156,7 +181,7 @@ def test_a_healthy_run_without_failures_changes_nothing() -> None:
     ("began", "count"), [(LONG_AGO, 1), (ago(seconds=1) - HEALTHY_AFTER, 1), (STARTED, 4), (None, 4)]
 )
 def test_an_exit_after_a_long_run_is_the_first_failure_again(began: object, count: int) -> None:
-    status = account(instance(status=healthy_status(failures=THREE)), exited(1, started_at=began), None, NOW)
+    status = account(instance(status=ready_since(LONG_AGO, failures=THREE)), exited(1, started_at=began), None, NOW)
     assert status.failures.count == count
 
 

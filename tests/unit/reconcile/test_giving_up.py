@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from controller.errors import Fenced, Terminal
+from controller.errors import Fenced, Retryable, Terminal
+from controller.reconcile.deletion import PATIENCE
 from controller.reconcile.loop import Request
 from controller.resources import ConditionStatus, Instance
 from controller.runtime.protocol import WorkloadState
@@ -20,6 +23,12 @@ def delete(world: World, *, discard: bool, name: str = "web") -> Instance:
 def dirty(world: World) -> None:
     worktree = world.git.worktrees[f"{REPOSITORY_PATH}.worktrees/web"]
     worktree.dirty = "dirt"
+
+
+def give_up_now(world: World) -> None:
+    """Let the request be as new as it is for the world's clock; the store takes the machine's."""
+    delete(world, discard=True)
+    world.now = datetime.now(UTC)
 
 
 def spoil(world: World, times: int = 40) -> None:
@@ -55,6 +64,44 @@ def test_nothing_is_saved_while_files_may_still_change(world: World) -> None:
     assert not world.git.snapshots
     world.settle(until=world.gone)
     assert world.git.snapshots == ["dirt"]
+
+
+def test_what_may_be_saved_at_the_next_try_is_tried_again(world: World) -> None:
+    world.ready()
+    dirty(world)
+    spoil(world, times=3)
+    give_up_now(world)
+    world.settle(until=world.gone)
+    assert "WorkDiscarded" not in world.event_reasons()
+    assert world.git.snapshots == ["dirt"]
+
+
+def test_what_is_in_trouble_for_long_is_given_up(world: World) -> None:
+    world.ready()
+    dirty(world)
+    spoil(world)
+    give_up_now(world)
+    world.one_pass()
+    world.one_pass()
+    assert world.readiness()[1] == "GitUnavailable"
+    world.tick(PATIENCE.total_seconds())
+    world.settle(until=world.gone)
+    assert "WorkDiscarded" in world.event_reasons()
+
+
+def test_a_repository_that_could_not_be_looked_at_is_not_out_of_sight(world: World) -> None:
+    world.ready()
+    dirty(world)
+    world.git.fail_next("inspect_repository")
+    with pytest.raises(Retryable):
+        world.repository_reconciler().reconcile(Request("shop"))
+    give_up_now(world)
+    for _ in range(3):
+        world.one_pass()
+    assert world.readiness()[0] == ConditionStatus.UNKNOWN
+    assert not world.gone()
+    world.tick(PATIENCE.total_seconds())
+    world.settle(until=world.gone)
 
 
 def test_one_who_was_replaced_gives_nothing_up(world: World) -> None:

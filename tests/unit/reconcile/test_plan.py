@@ -44,8 +44,18 @@ RUNNING: dict[str, Row] = {
     "has another model while Claude waits for somebody: that is a turn too": Row(
         BASE.but(instance=instance(model="opus"), heard=heard("waiting")), [], "Draining", None
     ),
-    "has another model, and the agent that says it works is cut off": Row(
-        BASE.but(instance=instance(model="opus"), heard=heard("working", connected=False)), ["RestartWorkload"]
+    "has another model, and the agent that said it works was cut off a moment ago": Row(
+        BASE.but(instance=instance(model="opus"), heard=heard("working", connected=False, age=5.0)),
+        [],
+        "Draining",
+        15.0,
+    ),
+    "has another model, and the agent that said it works has been cut off for long": Row(
+        BASE.but(instance=instance(model="opus"), heard=heard("working", connected=False, age=25.0)),
+        ["RestartWorkload"],
+    ),
+    "has another image, and the controller has only begun to listen: a turn may be running": Row(
+        BASE.but(instance=instance(image="other:1"), heard=None, listening_for=8.0), [], "Draining", 12.0
     ),
     "has another image and has not reported yet": Row(
         BASE.but(instance=instance(image="other:1"), workloads=(YOUNG,), heard=None),

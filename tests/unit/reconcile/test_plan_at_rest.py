@@ -168,7 +168,7 @@ OBSTACLES: dict[str, tuple[Look, str, bool, str]] = {
     "the place it runs on is silent": (
         BASE.but(workloads=(workload(WorkloadState.LOST),)),
         "WorkloadLost",
-        True,
+        False,
         "may still be running",
     ),
     "the worktree is somebody else's": (
@@ -181,7 +181,7 @@ OBSTACLES: dict[str, tuple[Look, str, bool, str]] = {
     "the repository was not looked at yet": (
         NO_REPOSITORY.but(repository=repository(None)),
         "WaitingForRepository",
-        True,
+        False,
         "first look",
     ),
     "the repository is broken": (
@@ -189,6 +189,12 @@ OBSTACLES: dict[str, tuple[Look, str, bool, str]] = {
         "EmptyRepository",
         False,
         "'shop': no commit yet",
+    ),
+    "the repository could not be looked at": (
+        NO_REPOSITORY.but(repository=repository(ConditionStatus.UNKNOWN, "GitTimeout", "git took too long")),
+        "GitTimeout",
+        True,
+        "'shop': git took too long",
     ),
     "the repository is not registered any more, and the container runs": (
         BASE.but(repository=None, workspace=None),
@@ -201,10 +207,10 @@ OBSTACLES: dict[str, tuple[Look, str, bool, str]] = {
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_nothing_is_done_while(name: str) -> None:
-    look, reason, waiting, words = OBSTACLES[name]
+    look, reason, unknown, words = OBSTACLES[name]
     decision = check(Row(look, [], reason))
     assert decision.blocked is not None
-    assert decision.blocked.waiting is waiting
+    assert decision.blocked.unknown is unknown
     assert words in decision.blocked.message
 
 
