@@ -110,7 +110,8 @@ class Gate:
             return problems.respond(
                 HTTPStatus.BAD_REQUEST,
                 "HostNotAllowed",
-                f"this server is not known as {host[:100]!r}, only as {names}: add the name to CCO_ALLOWED_HOSTS where the server is started",
+                f"this server is not known as {host[:100]!r}, only as {names}: add the name to CCO_ALLOWED_HOSTS where "
+                "the server is started",
             )
         if method not in METHODS:
             allow = ", ".join(sorted(METHODS))
