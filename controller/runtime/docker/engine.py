@@ -79,18 +79,22 @@ class Engine:
         self._acts = client
         self._connecting = threading.Lock()
         self._making: dict[str, float] = {}
+        self._noting = threading.Lock()
 
     @contextmanager
     def making(self, uid: str) -> Iterator[None]:
         """Make a container of the uid inside the block; see :meth:`is_echo`."""
-        now = time.monotonic()
-        self._making = {each: until for each, until in self._making.items() if until > now} | {uid: math.inf}
+        with self._noting:
+            now = time.monotonic()
+            self._making = {each: until for each, until in self._making.items() if until > now} | {uid: math.inf}
         try:
             yield
         except BaseException:
-            self._making[uid] = time.monotonic() + _ECHO_SECONDS
+            with self._noting:
+                self._making[uid] = time.monotonic() + _ECHO_SECONDS
             raise
-        self._making.pop(uid, None)
+        with self._noting:
+            self._making.pop(uid, None)
 
     def is_echo(self, uid: str) -> bool:
         """Tell whether the removal of a container of the uid, just told by an event, comes from our own failure.
@@ -98,7 +102,8 @@ class Engine:
         The engine says that it removes what it could not make. A pass that follows this hint tries again at once, and
         so on without a pause: 15 times a second on a full disk.
         """
-        return self._making.get(uid, 0.0) > time.monotonic()
+        with self._noting:
+            return self._making.get(uid, 0.0) > time.monotonic()
 
     def close(self) -> None:
         """Drop idle connections; the next call makes new ones."""
