@@ -52,7 +52,7 @@ from .actions import (
 )
 from .deletion import is_given_up
 from .exits import count_failure
-from .holding import QUEUE_SECONDS, is_asked
+from .holding import QUEUE_SECONDS, start_requested
 from .observed import Wanted
 from .pacing import StartTurns
 from .statuses import with_workspace
@@ -329,7 +329,7 @@ def _parked(status: InstanceStatus, instance: Instance, action: ParkWorkload, no
 
 def _started(status: InstanceStatus, instance: Instance, attempt: int, runtime: str) -> InstanceStatus:
     """Return the status after a start: what a person asked for is done, and clears the failures."""
-    asked = is_asked(instance)
+    asked = start_requested(instance)
     return status.model_copy(
         update={
             "attempt": attempt,

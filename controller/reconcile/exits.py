@@ -89,7 +89,7 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
 
     It is the same status when nothing of that is new.
     """
-    status = _release(instance)
+    status = _clear(instance)
     if workload is None or workload.ending:
         return status
     if workload.state is not WorkloadState.EXITED:
@@ -107,7 +107,7 @@ def account(instance: Instance, workload: Workload | None, heard: Heard | None, 
     return status.model_copy(update={"last_exit": last, "failures": failures})
 
 
-def _release(instance: Instance) -> InstanceStatus:
+def _clear(instance: Instance) -> InstanceStatus:
     """Clear the record of failures when a retry was asked for, and a parking with any change of the spec."""
     status = instance.status
     if instance.spec.retry_generation > status.retried_generation and status.failures.count:

@@ -33,7 +33,7 @@ def held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | N
         return Plan(blocked=Blocked("CredentialsMissing", message), requeue_after=LOOK_AGAIN)
     if observed.disk.full is not None:
         return Plan(blocked=Blocked("DiskPressure", observed.disk.full), requeue_after=LOOK_AGAIN)
-    if not is_asked(instance):
+    if not start_requested(instance):
         held = _by_its_failures(instance, now) or _by_the_fleet(observed)
         if held is not None:
             return held
@@ -42,7 +42,7 @@ def held_back(instance: Instance, observed: Observed, now: datetime) -> Plan | N
     return None
 
 
-def is_asked(instance: Instance) -> bool:
+def start_requested(instance: Instance) -> bool:
     """Tell whether a person has asked for a start that was not tried yet."""
     spec, status = instance.spec, instance.status
     return spec.restart_generation > status.restarted_generation or spec.retry_generation > status.retried_generation

@@ -34,8 +34,8 @@ class Result:
 
     Attributes:
         requeue_after: seconds until the next pass is wanted even if nothing happens; ``None`` = when something does.
-        did: what it did, comparable. A pass that did what the one before it did has changed nothing that matters, so
-            the next one waits like one after a failure: no act that succeeds is repeated as fast as it can be.
+        did: what it did, comparable. A pass that did what the one right before it did has changed nothing that matters,
+            so the next one waits like one after a failure.
     """
 
     requeue_after: float | None = None

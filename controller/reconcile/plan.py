@@ -34,7 +34,7 @@ from .actions import (
 )
 from .deletion import delete, delete_without_repository
 from .exits import HEALTHY_AFTER, is_final
-from .holding import LOOK_AGAIN, QUEUE_SECONDS, held_back, is_asked
+from .holding import LOOK_AGAIN, QUEUE_SECONDS, held_back, start_requested
 from .observed import Observed, Pace, Wanted
 
 INPUT_NEEDED = "input needed"
@@ -160,7 +160,7 @@ def _start_again(instance: Instance, observed: Observed, wanted: Wanted, workloa
     """There is a workload that does not run: let it rest, wait, start it, or replace it."""
     if workload.state is WorkloadState.PAUSED:
         return Plan((StartWorkload("it was paused"),))
-    asked = is_asked(instance)
+    asked = start_requested(instance)
     last = instance.status.last_exit
     ended = workload.state is WorkloadState.EXITED and last is not None and last.workload_id == workload.id
     home = _collect_changed(instance, observed)
