@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from controller.errors import Conflict, Unavailable
+from controller.errors import Conflict, Retryable, Unavailable
+from controller.workspace.safe_files import remove_tree
+
+logger = logging.getLogger(__name__)
 
 _GONE = ".gone-"
 
@@ -109,18 +112,20 @@ class Homes:
                 os.chown(aside / "home", *user)
             aside.rename(path)
         except OSError as error:
-            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(Retryable):  # the next removal of this HOME sweeps it, and tells
+                _remove(aside)
             if self.check(wanted):  # made by somebody else meanwhile
                 return False
             raise _unavailable(path, error) from error
         return True
 
     def remove(self, wanted: Owner) -> None:
-        """Remove it; idempotent.
+        """Remove it, whatever the instance put into it; idempotent.
 
         Raises:
             Conflict: ``NameConflict``.
-            Unavailable: not all of it could be removed.
+            Retryable: ``RemovalFailed``, not all of it could be removed; said again by every try until it is gone.
+            Unavailable: the folder of all HOMEs cannot be used.
         """
         path = self.path(wanted.instance, wanted.uid)
         self._sweep(path.name)
@@ -130,16 +135,33 @@ class Homes:
         gone = path.with_name(f".{path.name}{_GONE}{os.urandom(4).hex()}")
         with _telling(path):
             path.rename(gone)
-            with contextlib.suppress(FileNotFoundError):  # another removal sweeps at this moment: it goes on there
-                shutil.rmtree(gone)
+        _remove(gone)
 
     def _sweep(self, name: str) -> None:
         """Finish removals that were cut off, and what was cut off of the making of this one: others may be making."""
+        others = []
         with contextlib.suppress(FileNotFoundError), _telling(self._folder):
-            for entry in os.scandir(self._folder):
-                removed = entry.name.startswith(f".{self._prefix}-") and _GONE in entry.name
-                if removed or entry.name.startswith(f".{name}."):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+            for entry in list(os.scandir(self._folder)):
+                if entry.name.startswith(f".{name}."):
+                    _remove(Path(entry.path))
+                elif entry.name.startswith(f".{self._prefix}-") and _GONE in entry.name:
+                    others.append(Path(entry.path))
+        for path in others:
+            try:
+                _remove(path)
+            except Retryable as error:  # its own removal fails until it is gone, this one need not
+                extra = {"cco_reason": error.reason, "cco_error": error.message}
+                logger.warning("remains of another HOME stay", extra=extra)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder however deep and however closed to its owner; several may be at it."""
+    try:
+        remove_tree(str(path))
+    except Retryable as error:
+        if os.path.lexists(path):
+            message = f"{error.message}; see to permissions and mounts below {path}, or remove it by hand"
+            raise Retryable(error.reason, f"{message}; it is tried again") from error
 
 
 @contextlib.contextmanager

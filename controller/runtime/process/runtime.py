@@ -239,7 +239,7 @@ class ProcessRuntime:
 
         Raises:
             Conflict: ``NameConflict``, the folder is not this uid's.
-            Retryable: ``HomeInUse``.
+            Retryable: ``HomeInUse``, ``RemovalFailed``.
         """
         with self._alone(uid):
             owner = Owner(self._installation, name, uid, "")

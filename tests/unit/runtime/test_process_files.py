@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Conflict, Unavailable
+from controller.runtime.process import homes as homes_module
 from controller.runtime.process.events import watch_records
 from controller.runtime.process.homes import Homes, Owner
 from controller.runtime.process.logs import LogFile, older, tail
@@ -21,6 +21,7 @@ from controller.runtime.process.processes import Identity, boot_id, descendants,
 from controller.runtime.process.programs import Programs, write_git
 from controller.runtime.process.records import Exit, Record, Records, Run, now
 from controller.runtime.protocol import Limits, Resync
+from controller.workspace.safe_files import remove_tree
 from support.deadline import eventually
 from support.scarcity import no_file_larger_than
 
@@ -236,14 +237,14 @@ def test_what_a_removal_left_goes_with_the_next_one_and_both_may_be_at_it(
     other = dataclasses.replace(owner(), instance="api", uid="22222222-2222-4222-8222-222222222222")
     homes.make(owner(), None)
     homes.make(other, None)
-    remove = shutil.rmtree
+    remove = remove_tree
 
-    def meanwhile(path: Path) -> None:
-        monkeypatch.setattr(shutil, "rmtree", remove)
+    def meanwhile(path: str) -> None:
+        monkeypatch.setattr(homes_module, "remove_tree", remove)
         homes.remove(other)
         remove(path)
 
-    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    monkeypatch.setattr(homes_module, "remove_tree", meanwhile)
     homes.remove(owner())
     assert list((tmp_path / "homes").iterdir()) == []
 
