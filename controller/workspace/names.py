@@ -3,7 +3,8 @@
 ::
 
     refs/cco/instances/NAME/ATTEMPT/heads/BRANCH   the agent's branches, as brought home
-    refs/cco/instances/NAME/ATTEMPT/{HEAD,stash,tags/*,notes/*}
+    refs/cco/instances/NAME/ATTEMPT/*              its other refs (stash, tags/*, notes/*, ...), as they lie below refs/
+    refs/cco/instances/NAME/ATTEMPT/HEAD           the commit it is on, when that is no branch's
     refs/cco/instances/NAME/history/COMMIT         what a ref above, or the branch, pointed to before a rewrite
     refs/cco/instances/NAME/uids/UID/base          where the branch started; also keeps that commit alive
     refs/cco/instances/NAME/uids/UID/brought       the branch's value that we set last
@@ -20,7 +21,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _UID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|^\.|\.lock(/|$)|^/|[/.]$")
 _MAX_REF_BYTES = 1024
-_MAX_COMPONENT_BYTES = 240  # a file name holds 255, and git appends ".lock"
+_MAX_COMPONENT_BYTES = 250  # a file name holds 255, and git appends ".lock"
 
 
 @dataclass(frozen=True, slots=True)

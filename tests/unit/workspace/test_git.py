@@ -92,7 +92,7 @@ def test_moves_are_made_together_or_not_at_all(world: GitWorld) -> None:
 REFUSED = (
     ["", "@", ".x", "x.", "x/.y", "x..y", "x//y", "/x", "x/", "x.lock", "x.lock/y", "x@{y"],
     ["x y", "x~", "x^", "x:y", "x?", "x*", "x[", "x\\y", "x\ny", "\x7f"],
-    ["x" * 250, "/".join(["x" * 100] * 11)],
+    ["x" * 251, "/".join(["x" * 100] * 11)],
 )
 
 
