@@ -6,7 +6,7 @@ select. So git is only asked which paths are ignored (names do no harm), and eve
 folders, as raw bytes. What git does not call ignored is work: the mistakes of this module are on the saving side.
 
 Nested repositories are folders like any other; their ``.git`` is saved as ``.git-saved``, since git stores no
-path with a component ``.git``.
+path with a component ``.git``, or as ``.git-saved-2`` where there is a ``.git-saved`` (a snapshot was brought back).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from controller.errors import Terminal
 
@@ -163,11 +164,12 @@ class _Scan:
         if path and self._nested < MAX_NESTED and any(entry.name == ".git" for entry in entries):
             self._nested += 1
             self._ask_ignored(path)
+        renamed = _renamed({entry.name for entry in entries}, top=not path)
         for entry in entries:
             here = path + entry.name
             if here in self._ignored or here == ".git":
                 continue
-            saved_as = name + (".git-saved" if entry.name.lower() == ".git" else entry.name)
+            saved_as = name + renamed.get(entry.name, entry.name)
             if entry.is_dir(follow_symlinks=False):
                 if f"{here}/" in self._ignored or here in self._submodules:
                     continue
@@ -243,6 +245,18 @@ class _Scan:
                     continue
                 if folder is not None:
                     self._note(folder, name, path, path)
+
+
+def _renamed(names: set[str], *, top: bool) -> dict[str, str]:
+    """Return the entries of a folder that git would not store under their names, with those they are saved under."""
+    taken = set(names)
+    found: dict[str, str] = {}
+    for name in sorted(names, key=lambda each: (each != ".git", each)):
+        if name.lower() == ".git" and not (top and name == ".git"):
+            free = (".git-saved" if number == 1 else f".git-saved-{number}" for number in count(1))
+            found[name] = next(each for each in free if each not in taken)
+            taken.add(found[name])
+    return found
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -11,8 +11,18 @@ import pytest
 
 from controller.errors import CcoError, Retryable, Terminal
 from controller.workspace import changes
-from controller.workspace.types import Presence, RestoreTarget, SavedWork, ToBranch, ToFolder, ToWorkspace, WorkspaceRef
+from controller.workspace.types import (
+    Presence,
+    RestoreTarget,
+    SavedWork,
+    ToBranch,
+    ToFolder,
+    ToWorkspace,
+    Unsaved,
+    WorkspaceRef,
+)
 from support.git_world import GitWorld
+from support.kept_work import untouched
 from support.trees import tree_of
 
 
@@ -158,6 +168,24 @@ def test_line_ends_and_filters_change_nothing(world: GitWorld) -> None:
     place = world.base / "new"
     world.workspaces.restore_snapshot(str(world.repository), work.id, ToFolder(str(place)))
     assert tree_of(place) == before
+
+
+def test_repository_made_where_one_was_brought_back(world: GitWorld) -> None:
+    ref = world.made()
+    world.agent_writes(ref, "inner/.git/x", "first")
+    first = saved(world, ref)
+    (Path(ref.worktree) / "inner/.git/x").unlink()
+    (Path(ref.worktree) / "inner/.git").rmdir()
+    restore(world, first, ToWorkspace(ref))()
+    world.agent_writes(ref, "inner/.git/x", "second")
+    second = saved(world, ref)
+    assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
+    with untouched(Path(ref.worktree)):
+        restore(world, second, ToWorkspace(ref))()
+    restore(world, second, ToFolder(str(world.base / "new")))()
+    inner = world.base / "new/inner"
+    assert (inner / ".git-saved/x").read_text() == "first"
+    assert (inner / ".git-saved-2/x").read_text() == "second"
 
 
 def test_submodules_are_told_and_not_written(world: GitWorld) -> None:

@@ -106,6 +106,25 @@ def test_nested_repositories_are_saved_whole(world: GitWorld) -> None:
     assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
 
 
+def test_names_that_a_repository_is_saved_under_take_none_away(world: GitWorld) -> None:
+    """A snapshot that was brought back has a ``.git-saved``, and the agent may make a repository of it again."""
+    ref = world.made()
+    for name in (".git/x", ".git-saved/x", ".GIT/x", ".git-saved-3/x", ".git-saved-x"):
+        world.agent_writes(ref, f"inner/{name}", f"of {name}")
+    world.agent_writes(ref, ".GIT/x", "at the top")
+    commit = saved(world, ref)
+    expected = {
+        ".git-saved/x": "of .git-saved/x",
+        ".git-saved-2/x": "of .git/x",
+        ".git-saved-3/x": "of .git-saved-3/x",
+        ".git-saved-4/x": "of .GIT/x",
+        ".git-saved-x": "of .git-saved-x",
+    }
+    assert content(world, commit, ".git-saved/x") == "at the top"
+    assert {path: content(world, commit, f"inner/{path}") for path in expected} == expected
+    assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
+
+
 def test_repository_committed_as_a_link_is_saved_by_its_files(world: GitWorld) -> None:
     ref = world.made()
     world.agent_commits_repository(ref, "inner")
