@@ -28,7 +28,7 @@ from .allowance import MAX_ENTRIES, MAX_FILE, MAX_NAMES, Allowance, file_too_lar
 from .git import Git, GitTimedOut
 from .repository import Repository
 from .safe_files import TooLargeError, list_directory, open_directory, open_regular
-from .seen_files import SeenFiles, is_settled
+from .seen_files import SeenFiles, is_written_back
 
 logger = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ def read_entry(
 
 def _regular(fd: int, path: str, *, sha256: bool, expected: str | None, allowance: Allowance | None) -> Entry:
     info = os.fstat(fd)
-    settled = is_settled(info)
+    settled = is_written_back(info)
     too_large = info.st_size > MAX_FILE
     place = path if allowance is None else allowance.place(path)
     if too_large and (expected is None or allowance is None):

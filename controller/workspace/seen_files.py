@@ -1,6 +1,8 @@
 """What reading a file has told, so that nobody reads it twice; known again by inode and times, never by its path.
 
 An agent cannot set the change time of a file, so it cannot give a file other content and have it taken for this one.
+One that has the file mapped into its memory writes without changing any time, but only into pages that the kernel has
+yet to write to the disk.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from typing import Generic, TypeVar
 
 _SETTLED_NS = 2_000_000_000
 """A younger file may change again within the grain of the clock that stamps it."""
+_WRITTEN_BACK_NS = 60_000_000_000
+"""Of a younger file pages may wait to be written: the kernel lets them for 30 s and looks every 5 s (``proc(5)``,
+``dirty_expire_centisecs``)."""
 
 Told = TypeVar("Told")
 
@@ -20,6 +25,11 @@ Told = TypeVar("Told")
 def is_settled(info: os.stat_result) -> bool:
     """Tell whether a change after this look, and before the file is read, would show; ask at once after the look."""
     return time.time_ns() - info.st_ctime_ns > _SETTLED_NS
+
+
+def is_written_back(info: os.stat_result) -> bool:
+    """Tell whether even a change by a process that has the file mapped would show; ask as for :func:`is_settled`."""
+    return is_settled(info) and time.time_ns() - info.st_ctime_ns > _WRITTEN_BACK_NS
 
 
 class SeenFiles(Generic[Told]):

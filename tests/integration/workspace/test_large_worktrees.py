@@ -20,6 +20,7 @@ MIB = 1 << 20
 @pytest.fixture(autouse=True)
 def _no_file_is_too_young(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen_files, "_SETTLED_NS", 0)
+    monkeypatch.setattr(seen_files, "_WRITTEN_BACK_NS", 0)
 
 
 def refused(world: GitWorld, ref: WorkspaceRef, reason: str, words: str) -> None:

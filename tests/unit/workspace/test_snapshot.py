@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from controller.errors import Terminal
+from controller.workspace import seen_files
 from controller.workspace.types import Unsaved, WorkspaceRef
 from support.git_world import GitWorld
 
@@ -171,6 +173,20 @@ def test_line_ends_git_would_convert_are_no_work(world: GitWorld) -> None:
     assert world.unsaved(ref) is Unsaved.NONE
     world.agent_writes(ref, "README.md", "hello\r\n")
     assert world.unsaved(ref) is Unsaved.UNSAVED
+
+
+def test_change_by_way_of_memory_is_seen(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As databases write: the file has none of its times changed."""
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", 0)
+    ref = world.made()
+    path = world.agent_writes(ref, "data.db", bytes(4096))
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 4096) as memory:
+        memory[0] = 1
+        assert content(world, saved(world, ref), "data.db").startswith("\1\0")
+        assert world.unsaved(ref) is Unsaved.SNAPSHOTTED
+        memory[1] = 2
+        assert world.unsaved(ref) is Unsaved.UNSAVED
+        assert content(world, saved(world, ref), "data.db").startswith("\1\2")
 
 
 def test_sockets_and_pipes_are_passed_over(world: GitWorld) -> None:
