@@ -3,6 +3,9 @@
 Which socket a report came in on is who sent it; there is no token and no network route. All sockets are served by
 one thread with one event loop; everything public may be called from any thread. A report that matters puts the
 instance's name on the queue through ``on_change``; the reconciler reads it back with :meth:`AgentLinks.heard`.
+
+Whatever an agent does must cost the others nothing: how often one may connect (``listener``), how much it may say
+(``connection``), how many passes it may cause and how much it may have logged are all bounded.
 """
 
 from __future__ import annotations
@@ -11,8 +14,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -23,19 +24,25 @@ from typing import Any, TypeVar
 import uvloop
 from pydantic import ValidationError
 
-from controller.errors import CcoError, Retryable
+from controller.errors import Retryable
 
-from .connection import Connection
+from .allowance import Allowance
+from .connection import Connection, Share
+from .credentials import CurrentCredentials
+from .listener import Listener
 from .protocol import Heard
-from .report import AgentConfig, Report
+from .report import AgentConfig, Report, is_from_another_version
 
 logger = logging.getLogger(__name__)
 
-SOCKET_NAME = "controller.sock"
 CONFIG_NAME = "instance.json"
 CALL_TIMEOUT = 5.0
 SEND_TIMEOUT = 3.0
 """Less than a call may take, so that the caller is told what became of it."""
+WAKES_PER_SECOND = 20
+"""Passes that one agent may cause; what comes after them in the same second causes one at its end."""
+WARNING_SECONDS = 60.0
+"""Between two warnings about what one agent says."""
 
 T = TypeVar("T")
 
@@ -45,19 +52,23 @@ class _Link:
     name: str
     uid: str
     directory: Path
-    server: asyncio.Server | None = None
+    listener: Listener | None = None
     connection: Connection | None = None
     told: dict[str, str] | None = None
     report: Report | None = None
     received: float = 0.0
     opened: float = 0.0
     handed_over: set[str] = field(default_factory=set)
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    share: Share = field(default_factory=Share)
+    wakes: Allowance = field(default_factory=lambda: Allowance(WAKES_PER_SECOND))
+    waking: asyncio.TimerHandle | None = None
+    warnings: Allowance = field(default_factory=lambda: Allowance(1, WARNING_SECONDS))
+    not_logged: int = 0
 
     @property
     def is_listening(self) -> bool:
         """Whether an agent can connect; a socket file alone may be one that a dead controller left."""
-        return self.server is not None and (self.directory / SOCKET_NAME).exists()
+        return self.listener is not None and self.listener.is_there
 
 
 class AgentLinks:
@@ -65,8 +76,8 @@ class AgentLinks:
 
     Args:
         directory: returns the folder (``run``) of an instance by its name.
-        credentials: returns the current credentials; called for every new connection and every report, so that an
-            agent has changed ones within a heartbeat.
+        credentials: returns the current credentials; called for every new connection and, once a second at most, for
+            reports, so that an agent has changed ones with the first or second heartbeat.
         on_change: called with the instance's name when a report differs in what matters.
         fence: called before a socket takes the place of one that is there; raises when another controller has taken
             over, whose it may be.
@@ -81,7 +92,7 @@ class AgentLinks:
     ) -> None:
         self._fence = fence
         self._directory = directory
-        self._credentials = credentials
+        self._credentials = CurrentCredentials(credentials)
         self._on_change = on_change
         self._links: dict[str, _Link] = {}
         self._lock = threading.Lock()
@@ -93,18 +104,20 @@ class AgentLinks:
         """Close every socket and end the thread; idempotent."""
         if not self._thread.is_alive():
             return
-        for uid in list(self._links):
-            self.forget(uid)
-        self._call(self._end_connections())
+        with contextlib.suppress(Retryable):  # the process ends, and the rest with it
+            for uid in list(self._links):
+                self.forget(uid)
+            self._call(self._end_connections())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CALL_TIMEOUT)
-        self._loop.close()
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def open(self, name: str, uid: str) -> None:
         """Listen for the agent of an instance; idempotent, and repairs a socket file that was removed.
 
         Raises:
-            Retryable: ``StateDirectoryUnusable``.
+            Retryable: ``StateDirectoryUnusable``, ``Busy``.
             Fenced: see ``fence``.
         """
         directory = self._directory(name)
@@ -120,7 +133,11 @@ class AgentLinks:
             self._call(self._listen(link))
 
     def forget(self, uid: str) -> None:
-        """Stop listening for an instance and drop what it said; idempotent."""
+        """Stop listening for an instance and drop what it said; idempotent.
+
+        Raises:
+            Retryable: ``Busy``; it is done as soon as they are not.
+        """
         with self._lock:
             link = self._links.pop(uid, None)
         if link is not None:
@@ -139,7 +156,7 @@ class AgentLinks:
     def listening_for(self, uid: str) -> float:
         """Return the seconds since this process has listened at the instance's socket; 0 when it does not."""
         link = self._links.get(uid)
-        return 0.0 if link is None or link.server is None else time.monotonic() - link.opened
+        return 0.0 if link is None or link.listener is None else time.monotonic() - link.opened
 
     def all_heard(self) -> dict[str, Heard]:
         """Return the newest report of every instance by uid."""
@@ -162,45 +179,42 @@ class AgentLinks:
             temporary.replace(directory / CONFIG_NAME)
 
     def send_input(self, uid: str, input_id: str, text: str) -> bool:
-        """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm."""
+        """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm.
+
+        Raises:
+            Retryable: ``Busy``.
+        """
         with self._lock:
             link = self._links.get(uid)
-        if link is None:
-            return False
-        try:
-            return self._call(self._send_input(link, input_id, text))
-        except TimeoutError:
-            return False
+        return link is not None and self._call(self._send_input(link, input_id, text))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT)
+        called = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return called.result(CALL_TIMEOUT)
+        except TimeoutError as error:
+            if called.done():  # its own
+                raise
+            message = f"the links to the agents have been busy for {CALL_TIMEOUT:g} s: it is tried again"
+            raise Retryable("Busy", f"{message}; if it goes on, see the controller's log") from error
 
     async def _listen(self, link: _Link) -> None:
-        async with link.opening:
-            if link.is_listening:  # somebody else asked for it at the same moment
-                return
-            await self._shut(link)
-            link.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-            sock = _bind(link.directory)
-            conversation = _Conversation(self, link)
-            loop = asyncio.get_running_loop()
-            try:
-                server = await loop.create_unix_server(lambda: Connection(link.name, conversation), sock=sock)
-            except BaseException:
-                sock.close()
-                raise
-            link.opened = time.monotonic()
-            link.server = server
+        # Never waits for anything, so nobody else comes between: neither does what shuts.
+        if link.is_listening:  # somebody else asked for it at the same moment
+            return
+        await self._shut(link)
+        link.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        conversation = _Conversation(self, link)
+        link.listener = Listener(link.directory, lambda: Connection(conversation, link.share))
+        link.opened = time.monotonic()
 
     async def _shut(self, link: _Link) -> None:
         if link.connection is not None:
             link.connection.abort()
             link.connection = None
-        if link.server is not None:
-            link.server.close()
-            link.server = None
-            with contextlib.suppress(OSError):  # it goes with its folder, or when the next one takes its place
-                (link.directory / SOCKET_NAME).unlink()
+        if link.listener is not None:
+            link.listener.close()
+            link.listener = None
 
     async def _end_connections(self) -> None:
         """Let what was cut off come to its end, so that nothing is open any more when the loop stops."""
@@ -219,49 +233,74 @@ class AgentLinks:
             link.connection = connection
             link.told = None
             link.handed_over.clear()
-        self._tell_credentials(link, connection)
+        self._tell_credentials(link, connection, at_once=True)
 
-    def hear(self, link: _Link, connection: Connection, line: bytes) -> None:
-        """Take in a line, unless it comes from a connection that was replaced."""
-        if link.connection is connection:
-            self._receive(link, line)
-            self._tell_credentials(link, connection)
+    def hear(self, link: _Link, connection: Connection, line: bytes) -> bool:
+        """Take in a line, unless it comes from a connection that was replaced; returns whether it may go on so."""
+        if link.connection is not connection:
+            return True  # what is left of it is not held against the one that replaced it
+        if not self._receive(link, line):
+            return False
+        self._tell_credentials(link, connection)
+        return True
 
     def end(self, link: _Link, connection: Connection) -> None:
         """Note that the agent is not connected any more."""
         if link.connection is connection:
             with self._lock:
                 link.connection = None
-            self._on_change(link.name)
+            self._wake(link)
 
-    def _tell_credentials(self, link: _Link, connection: Connection) -> None:
+    def complain(self, link: _Link, what: str, about: Mapping[str, object]) -> None:
+        """Log what is wrong with what an agent says; in a minute once, or nothing else could be found in the log."""
+        if link.warnings.take(self._loop.time()):
+            extra = {"cco_instance": link.name, **about, "cco_not_logged": link.not_logged}
+            logger.warning(what, extra=extra)
+            link.not_logged = 0
+        else:
+            link.not_logged += 1
+
+    def _wake(self, link: _Link) -> None:
+        now = self._loop.time()
+        if link.waking is not None:
+            return
+        if link.wakes.take(now):
+            self._on_change(link.name)
+        else:
+            link.waking = self._loop.call_later(link.wakes.wait(now), self._wake_late, link)
+
+    def _wake_late(self, link: _Link) -> None:
+        link.waking = None
+        if self._links.get(link.uid) is link:  # nobody is to look at what is forgotten
+            self._wake(link)
+
+    def _tell_credentials(self, link: _Link, connection: Connection, *, at_once: bool = False) -> None:
         """Send the credentials, unless the agent has them; unreadable ones count as none, but take none away."""
-        try:
-            values = dict(self._credentials())
-        except CcoError as error:
+        values = self._credentials.look(self._loop.time(), at_once=at_once)
+        if values is None:
             if link.told is not None:
                 return
-            logger.warning("credentials unreadable", extra={"cco_reason": error.reason, "cco_error": error.message})
             values = {}
         # Where it does not read at the moment, the next report is soon enough.
         if values != link.told and connection.has_room and connection.send(_line(type="credentials", values=values)):
             link.told = values
 
-    def _receive(self, link: _Link, line: bytes) -> None:
+    def _receive(self, link: _Link, line: bytes) -> bool:
+        """Take in a message; returns whether it is one, be it of no use to us."""
         try:
             report = Report.model_validate_json(line)
         except ValidationError as error:
-            extra = {"cco_instance": link.name, "cco_errors": error.error_count()}
-            logger.warning("agent message ignored", extra=extra)
-            return
+            self.complain(link, "agent message ignored", {"cco_errors": error.error_count()})
+            return is_from_another_version(line)
         if report.uid != link.uid:
-            logger.warning("report of another instance ignored", extra={"cco_instance": link.name})
-            return
+            self.complain(link, "report of another instance ignored", {})
+            return True
         with self._lock:
             before, link.report = link.report, report
             link.received = time.monotonic()
         if before is None or before.significant() != report.significant():
-            self._on_change(link.name)
+            self._wake(link)
+        return True
 
     async def _send_input(self, link: _Link, input_id: str, text: str) -> bool:
         connection = link.connection
@@ -285,8 +324,11 @@ class _Conversation:
     def begin(self, connection: Connection) -> None:
         self.links.begin(self.link, connection)
 
-    def hear(self, connection: Connection, line: bytes) -> None:
-        self.links.hear(self.link, connection, line)
+    def hear(self, connection: Connection, line: bytes) -> bool:
+        return self.links.hear(self.link, connection, line)
+
+    def complain(self, what: str, **about: object) -> None:
+        self.links.complain(self.link, what, about)
 
     def end(self, connection: Connection) -> None:
         self.links.end(self.link, connection)
@@ -301,28 +343,5 @@ def _writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{directory} cannot be written: {error.strerror or 'no answer in time'}; see to space and ownership"
+        message = f"{directory} cannot be written: {error.strerror}; see to space and ownership"
         raise Retryable("StateDirectoryUnusable", message) from error
-
-
-def _bind(directory: Path) -> socket.socket:
-    """Return a listening-ready socket in the folder, reached through a file descriptor.
-
-    The path of a unix socket is limited to 108 bytes; the state directory may be deeper than that.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            path = f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(SOCKET_NAME, dir_fd=descriptor)
-            sock.bind(path)
-            Path(path).chmod(0o666)  # the container's user is not ours; the folder above is closed to everybody else
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-    finally:
-        os.close(descriptor)
-    return sock

@@ -47,4 +47,8 @@ class Agents(Protocol):
         """Return the seconds since this process has been able to hear the agent; 0 when it is not."""
 
     def send_input(self, uid: str, input_id: str, text: str) -> bool:
-        """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm."""
+        """Hand a prompt to the agent; returns whether it went out. Handing it over twice does no harm.
+
+        Raises:
+            Retryable: ``Busy``; so do ``open`` and ``forget``.
+        """

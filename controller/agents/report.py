@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.resources import InputState, SessionState, SessionStatus, Usage
 from controller.resources.base import Timestamp
@@ -24,6 +24,20 @@ Count = Annotated[int, Field(ge=0, le=2**62)]
 
 class _Message(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _AnyMessage(_Message):
+    type: Short
+    schema_: Count | None = Field(default=None, alias="schema")
+
+
+def is_from_another_version(line: bytes) -> bool:
+    """Tell whether a line that is no :class:`Report` is a message all the same, of a kind or schema we do not know."""
+    try:
+        message = _AnyMessage.model_validate_json(line)
+    except ValidationError:
+        return False
+    return message.type != "report" or message.schema_ not in {None, SCHEMA}
 
 
 class ReportedSession(_Message):
@@ -104,7 +118,7 @@ class Report(_Message):
     usage: ReportedUsage = Field(default_factory=ReportedUsage)
     last_activity: Timestamp | None = None
     refs_version: Short | None = None
-    inputs: Annotated[tuple[InputAcknowledgement, ...], Field(max_length=200)] = ()
+    inputs: Annotated[tuple[InputAcknowledgement, ...], Field(max_length=200, fail_fast=True)] = ()
     credentials: Literal["present", "missing"] = "missing"
 
     def session_status(self) -> SessionStatus:

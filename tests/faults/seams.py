@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 from unittest.mock import patch
 
-from controller.agents import link
+from controller.agents import listener
 from controller.errors import Retryable
 from controller.store.database import Database
 from controller.workspace import safe_files
@@ -134,8 +134,8 @@ def _files(injector: Injector, root: str) -> Iterator[Any]:
     yield patch.object(io, "open", opened)  # what pathlib calls
     tree = watch("tree", safe_files._run_on_tree, _tree)  # noqa: SLF001  # where folders are removed and given away
     yield patch.object(safe_files, "_run_on_tree", tree)
-    bind = watch("bind", link._bind, _first)  # noqa: SLF001  # where an agent's socket is made
-    yield patch.object(link, "_bind", bind)
+    bind = watch("bind", listener._bind, _first)  # noqa: SLF001  # where an agent's socket is made
+    yield patch.object(listener, "_bind", bind)
 
 
 def _let_go(what: str, made: Any) -> None:  # noqa: ANN401  # a descriptor, a stream or a socket

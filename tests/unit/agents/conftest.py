@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.agents import AgentLinks
+from controller.agents import AgentLinks, credentials
 from support.agent_peer import Secrets, Woken
 from support.looks import UID
 
@@ -25,6 +25,12 @@ def secrets() -> Secrets:
 @pytest.fixture
 def woken() -> Woken:
     return Woken()
+
+
+@pytest.fixture
+def no_old_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every report be a reason to look at the credentials."""
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture

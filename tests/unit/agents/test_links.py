@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.agents import AgentConfig, AgentLinks, link
+from controller.agents import AgentConfig, AgentLinks, listener
 from controller.agents.report import MAX_LINE
 from controller.errors import Fenced, Retryable
 from support.agent_peer import Peer, Secrets, Woken, last_seq, until
@@ -214,13 +214,13 @@ def test_two_that_open_at_the_same_moment_make_one_socket(
     run_folder: Path, secrets: Secrets, woken: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
-    bind = link._bind  # noqa: SLF001 - counts what is made
+    bind = listener._bind  # noqa: SLF001 - counts what is made
 
     def counting(folder: Path) -> socket.socket:
         made.append(folder)
         return bind(folder)
 
-    monkeypatch.setattr(link, "_bind", counting)
+    monkeypatch.setattr(listener, "_bind", counting)
     links = AgentLinks(lambda _: run_folder, secrets.read, woken)
     try:
         with ThreadPoolExecutor(8) as pool:

@@ -26,6 +26,7 @@ def test_credentials_come_with_the_connection(run_folder: Path, links: AgentLink
             assert agent.hears() == {"type": "credentials", "values": KEY}
 
 
+@pytest.mark.usefixtures("no_old_secrets")
 def test_credentials_come_again_when_they_changed_and_only_then(
     links: AgentLinks, run_folder: Path, secrets: Secrets
 ) -> None:
@@ -42,6 +43,7 @@ def test_credentials_come_again_when_they_changed_and_only_then(
         assert agent.hears()["values"] == OTHER_KEY
 
 
+@pytest.mark.usefixtures("no_old_secrets")
 def test_unreadable_credentials_are_none_until_they_can_be_read(
     links: AgentLinks, run_folder: Path, secrets: Secrets, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -55,6 +57,7 @@ def test_unreadable_credentials_are_none_until_they_can_be_read(
     assert [record.exc_info for record in caplog.records] == [None]
 
 
+@pytest.mark.usefixtures("no_old_secrets")
 def test_unreadable_credentials_take_nothing_from_those_who_have_some(
     links: AgentLinks, run_folder: Path, secrets: Secrets
 ) -> None:

@@ -54,6 +54,12 @@ def test_a_report_is_refused_with(name: str) -> None:
         Report.model_validate_json(json.dumps(body(**REFUSED[name])))
 
 
+def test_many_mistakes_are_not_all_looked_for() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Report.model_validate_json(json.dumps(body(inputs=[1] * 100_000)))
+    assert caught.value.error_count() == 1, "each costs more than a whole report"
+
+
 def test_the_least_report_is_enough() -> None:
     least = body()
     for field in ("tmux", "usage", "last_activity", "refs_version", "inputs", "credentials"):
