@@ -52,8 +52,9 @@ one, and keep the agent's own commits from home."""
 _DETACHED = ("refs/HEAD", "refs/HEAD/")
 """Names whose place at home is that of a detached HEAD."""
 
-_PSEUDO_REF = re.compile(r"[A-Z][A-Z_-]*")
-"""``ORIG_HEAD``, ``MERGE_AUTOSTASH``, ``BISECT_LOG``, ...; git takes any such name for a ref."""
+_PSEUDO_REF = re.compile(r"(?!(?:FETCH|ORIG)_HEAD)[A-Z][A-Z_-]*(?<!MSG)")
+"""``MERGE_AUTOSTASH``, ``BISECT_LOG``, ...: git takes any such name for a ref. But ``ORIG_HEAD`` was HEAD, whose reflog
+has it until somebody wants it forgotten; ``FETCH_HEAD`` is what others have; and a message may name anything."""
 _UNDER_WAY = ("rebase-merge", "rebase-apply", "sequencer")
 _STEPS = {
     *("abort-safety", "amend", "autostash", "done", "git-rebase-todo", "head", "onto", "orig-head", "original-commit"),

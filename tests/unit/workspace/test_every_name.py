@@ -140,8 +140,6 @@ BESIDE = {
     "a merge": named_in("MERGE_HEAD"),
     "the second of a merge": named_in("MERGE_HEAD", "0" * 40 + "\n{}\n"),
     "a pick": named_in("CHERRY_PICK_HEAD"),
-    "what was fetched": named_in("FETCH_HEAD", "{}\tnot-for-merge\tbranch 'x' of /somewhere\n"),
-    "before a reset": named_in("ORIG_HEAD"),
     "a ref of the agent's own": named_in("MY_OWN"),
     "a bisect": named_in("BISECT_LOG", "git bisect start '{}' 'web'\n"),
     "without a line's end": named_in("rebase-merge/autostash", "{}"),
@@ -175,8 +173,12 @@ def test_what_others_have_gets_no_name_of_its_own(world: GitWorld) -> None:
     for name in ("refs/remotes/origin/x", "refs/prefetch/remotes/origin/x"):
         world.agent(ref, "update-ref", name, commit)
     mine = world.agent_commits(ref)
+    whole = only_commit(world, ref)
+    for name in ("FETCH_HEAD", "COMMIT_EDITMSG"):
+        (Path(ref.private) / name).write_text(f"{whole}\t\tbranch 'x' of /somewhere\n")
     assert world.collect(ref).head == mine
     assert set(world.refs(HOME)) == {f"{HOME}heads/web"}
+    assert not world.reachable(whole)
 
 
 @pytest.mark.parametrize("verb", ["collect", "look", "remove"])
