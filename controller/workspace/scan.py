@@ -11,6 +11,7 @@ path with a component ``.git``, or as ``.git-saved-2`` where there is a ``.git-s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -38,6 +39,7 @@ MAX_NESTED = 50
 """Nested repositories whose own ignore rules are asked for."""
 
 FILE, EXECUTABLE, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _CHUNK = 1 << 20
 _WHOLE = 16 << 20
 _CACHE_SIZE = 100_000
@@ -241,8 +243,10 @@ class _Scan:
                         folder = stack.enter_context(open_directory(parent, dir_fd=folder))
                 except PermissionError as error:
                     raise self._unreadable(path) from error
-                except OSError:
-                    continue
+                except OSError as error:
+                    if error.errno in _NOT_THERE:
+                        continue
+                    raise
                 if folder is not None:
                     self._note(folder, name, path, path)
 
@@ -285,8 +289,10 @@ def read_entry(
             os.close(fd)
     try:
         target = os.fsencode(os.readlink(name, dir_fd=folder))
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno in {*_NOT_THERE, errno.EINVAL}:  # it is no link
+            return None
+        raise
     return Entry(LINK, blob_id(target, sha256=sha256), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Terminal
+from controller.errors import Terminal, Unavailable
 from controller.workspace import seen_files
 from controller.workspace.types import Unsaved, WorkspaceRef
 from support.git_world import GitWorld
@@ -197,6 +198,33 @@ def test_sockets_and_pipes_are_passed_over(world: GitWorld) -> None:
         server.bind("socket")
         os.chdir("/")
         assert world.unsaved(ref) is Unsaved.NONE
+
+
+@pytest.mark.parametrize(("call", "name"), [("readlink", "link"), ("open", "built")])
+def test_what_cannot_be_looked_at_is_not_gone(
+    world: GitWorld, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+) -> None:
+    ref = world.made()
+    (Path(ref.worktree) / "link").symlink_to("README.md")
+    world.agent_writes(ref, ".gitignore", "built/\n")
+    world.agent_writes(ref, "built/kept.txt", "tracked all the same")
+    world.agent(ref, "add", "-f", "built/kept.txt")
+    world.agent_commits(ref)
+    world.collect(ref)
+    genuine = getattr(os, call)
+
+    def failing(path: object, *arguments: object, **named: object) -> object:
+        if path == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return genuine(path, *arguments, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, failing)
+        for act in (world.inspect, lambda ref: world.workspaces.snapshot(ref, message="x")):
+            with pytest.raises(Unavailable) as caught:
+                act(ref)
+            assert caught.value.reason == "LookFailed"
+    assert world.unsaved(ref) is Unsaved.NONE
 
 
 def test_names_other_systems_reserve_are_saved(world: GitWorld) -> None:
