@@ -1,4 +1,4 @@
-"""Folders as values, to be compared."""
+"""Folders as values, to be compared, and as an agent makes them."""
 
 from __future__ import annotations
 
@@ -24,3 +24,14 @@ def tree_of(root: Path) -> dict[str, tuple[str, bytes]]:
             elif not stat.S_ISDIR(mode):
                 found[relative] = (f"{stat.S_IFMT(mode):o}", b"")
     return found
+
+
+def nest(folder: Path, depth: int) -> None:
+    """Make a folder in a folder in a folder: deeper than a path may be long, than a recursion or descriptors go."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)

@@ -8,9 +8,9 @@ that is not ours is never changed, only named.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
-import shutil
 import tempfile
 import uuid
 from collections.abc import Sequence
@@ -19,11 +19,14 @@ from pathlib import Path
 
 from controller.errors import Retryable, Terminal, Unavailable
 from controller.runtime.protocol import Limits, WorkloadSpec
+from controller.workspace.safe_files import remove_tree
 
 from .access import closed_folder, let_pass
 from .launch import MARK, Order, base_environment
 from .programs import agent_argv, find_programs, write_git, write_settings
 from .records import Record, now
+
+logger = logging.getLogger(__name__)
 
 RUN_TARGET = "/run/cco"
 """Where a container would see the instance's own folder; here its source is used as it is."""
@@ -143,9 +146,13 @@ class Environment:
         )
 
     def remove_scratch(self, path: str) -> None:
-        """Remove the folder of a run whose shim did not; idempotent."""
+        """Remove the folder of a run whose shim did not; idempotent. One that stays is logged: no run has it again."""
         if _SCRATCH.fullmatch(Path(path).name):
-            shutil.rmtree(path, ignore_errors=True)
+            try:
+                remove_tree(path)
+            except Retryable as error:
+                extra = {"cco_reason": error.reason, "cco_error": error.message}
+                logger.warning("scratch folder stays", extra=extra)
 
     def open_ways(self, record: Record) -> None:
         """Let the workload's user pass through our folders to its own; idempotent, and nothing where it is us."""

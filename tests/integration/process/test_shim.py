@@ -25,6 +25,7 @@ from controller.runtime.process.runtime import NOT_ISOLATED
 from controller.runtime.protocol import Limits, WorkloadState
 from support.process_world import ProcessWorld
 from support.program_world import MIB
+from support.trees import nest
 
 # Leaves its ancestors, its session and its environment, as a daemon that wants to be forgotten would.
 _STRAY = """
@@ -203,6 +204,19 @@ def test_a_shim_that_is_killed(world: ProcessWorld, verb: str) -> None:
         world.runtime.remove(spec.uid)
     assert not first.agent.is_alive(), "never two for one uid, and nothing that nobody watches"
     assert not Path(first.scratch).exists()
+
+
+@pytest.mark.parametrize("remover", ["the shim", "the controller"])
+def test_a_scratch_folder_goes_however_deep_it_nests(world: ProcessWorld, remover: str) -> None:
+    spec = world.spec()
+    launch(world, spec)
+    run = world.run(spec.uid)
+    nest(Path(run.scratch), 1500)
+    if remover == "the controller":
+        run.shim.send(signal.SIGKILL)
+    world.runtime.stop(spec.uid, grace=1)
+    world.runtime.remove(spec.uid)
+    eventually(lambda: not Path(run.scratch).exists())
 
 
 def test_after_a_reboot_nothing_runs(world: ProcessWorld) -> None:

@@ -17,6 +17,7 @@ from controller.runtime.process import homes as homes_module
 from controller.runtime.process.homes import Homes, Owner
 from controller.runtime.process.records import now
 from controller.workspace.safe_files import remove_tree
+from support.trees import nest
 
 SOMEBODY = 65534
 UID = "11111111-1111-4111-8111-111111111111"
@@ -24,16 +25,6 @@ UID = "11111111-1111-4111-8111-111111111111"
 
 def owner(instance: str = "web", uid: str = UID) -> Owner:
     return Owner("ours", instance, uid, now())
-
-
-def nest(folder: Path, depth: int) -> None:
-    here = os.open(folder, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        inner = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
 
 
 def test_a_home_may_nest_as_deep_as_its_instance_likes(tmp_path: Path) -> None:
