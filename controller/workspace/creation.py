@@ -15,7 +15,7 @@ from controller.errors import Conflict, Terminal
 
 from . import private, record, refs, worktree
 from .agent_refs import read_refs
-from .collect import COMMITS_DAMAGED, NOTHING_NEW, collect_locked, fingerprint
+from .collect import NOTHING_NEW, collect_locked, fingerprint
 from .git import Git, GitFailed, check_version
 from .locks import folder_lock
 from .names import RefNames, is_instance_name, is_ref_name, is_uid
@@ -26,6 +26,7 @@ from .refs import Move
 from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
 from .safe_files import missing_above
 from .snapshot import working_commit
+from .transfer import COMMITS_DAMAGED
 from .types import Presence, WorkspaceRef
 
 

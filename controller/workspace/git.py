@@ -44,6 +44,7 @@ OLDEST_GIT = (2, 38)
 
 _BLOCK = 64 << 10
 _NO_PROGRAM = 127  # what env answers
+_OUT_OF_MEMORY = re.compile(r"out of memory|cannot allocate memory", re.IGNORECASE)
 
 _CONFIG = (
     "core.hooksPath=/dev/null",
@@ -121,6 +122,7 @@ class Git:
         work_tree: absolute path of the files, for the commands that read or write files.
         umask: for what git creates.
         env: additional environment.
+        memory: bytes of its own (not of files it maps) that each process may have; ``None`` = any number.
     """
 
     git_dir: str
@@ -128,6 +130,7 @@ class Git:
     work_tree: str | None = None
     umask: int = 0o022
     env: Mapping[str, str] = field(default_factory=dict)
+    memory: int | None = None
 
     def at(self, git_dir: str, work_tree: str) -> Git:
         """Return the same git bound to a worktree: its administrative directory and its files."""
@@ -149,7 +152,8 @@ class Git:
         """Run one git command to its end, or, without ``stdin``, until it has said more than ``limit`` bytes.
 
         Raises:
-            Retryable: ``GitFailed`` when the exit status is not in ``accept``; ``GitTimeout``; ``DiskFull``.
+            Retryable: ``GitFailed`` when the exit status is not in ``accept``, or with ``memory`` when that was too
+                little; ``GitTimeout``; ``DiskFull``.
             Terminal: ``GitNotFound``, ``RepositoryNotOwned``.
         """
         data = stdin if isinstance(stdin, bytes) else None
@@ -169,6 +173,10 @@ class Git:
         output = Output(process.returncode, out, err.decode(errors="replace").strip())
         if output.status == _NO_PROGRAM:
             raise _not_installed()
+        if self.memory is not None and output.status != 0 and _OUT_OF_MEMORY.search(output.err):
+            raise GitOutOfMemory(
+                f"git {args[0]} in {self.git_dir} needs more than {self.memory >> 20} MiB of memory", output.err
+            )
         if output.status not in accept:
             raise _failure(args, self.git_dir, output)
         return output
@@ -240,6 +248,7 @@ class Git:
         }
         prefix, arguments = _as_user(self.owner, self.git_dir)
         command = [
+            *_with_memory(self.memory),
             *prefix,
             # GitPython hands down our whole environment (credentials, GIT_*): start from an empty one.
             *("env", "-i", *(f"{name}={value}" for name, value in environment.items())),
@@ -285,14 +294,22 @@ def _as_user(owner: tuple[int, int], git_dir: str) -> tuple[tuple[str, ...], dic
             f"{git_dir} belongs to uid {owner[0]} and the controller runs as uid {os.geteuid()}: git would run what "
             "the other user's configuration says. Run the controller as that user or as root.",
         )
-    if not _has_setpriv():
+    if not _has("setpriv"):
         return (), {"user": owner[0], "group": owner[1], "extra_groups": []}
     return ("setpriv", f"--reuid={owner[0]}", f"--regid={owner[1]}", "--clear-groups", "--no-new-privs"), {}
 
 
+def _with_memory(most: int | None) -> tuple[str, ...]:
+    """Return the words before a command that bound its memory (``prlimit``, util-linux); without that none.
+
+    What counts is what it writes to: git maps whole packs, and an honest one may be larger than any memory.
+    """
+    return () if most is None or not _has("prlimit") else ("prlimit", f"--data={most}:{most}")
+
+
 @cache
-def _has_setpriv() -> bool:
-    return shutil.which("setpriv") is not None
+def _has(program: str) -> bool:
+    return shutil.which(program) is not None
 
 
 def _listen(process: subprocess.Popen[bytes], limit: int, timeout: float) -> tuple[bytes, bytes]:
@@ -362,6 +379,10 @@ class GitFailed(Retryable):
     def __init__(self, message: str, stderr: str) -> None:
         super().__init__("GitFailed", message)
         self.stderr = stderr
+
+
+class GitOutOfMemory(GitFailed):
+    """Git needed more memory than it was given."""
 
 
 class GitTimedOut(Unavailable):

@@ -23,7 +23,7 @@ from typing import IO
 
 from controller.errors import Terminal
 
-from .git import Git, GitFailed, GitTimedOut
+from .git import Git, GitFailed, GitOutOfMemory, GitTimedOut
 from .safe_files import TooLargeError, list_directory, open_directory, open_regular, write_file
 from .seen_files import SeenFiles, is_settled
 
@@ -42,11 +42,13 @@ MAX_FILES = 1_000_000
 RETRY_SECONDS = 3600.0
 """After that a pack that took too long is tried again: the machine may have been busy."""
 
+MAX_MEMORY = 4 << 30
+"""Bytes each git may have that looks at the agent's objects: it holds all folders on the way to one nested in them."""
+THREADS = 2
+"""Of one git; each may hold a few of the following."""
 _IN_MEMORY = "1g"
 """The most that git may allocate at once for a pack: what a delta makes is held whole, and a few bytes can make any
 number. Git makes none of a file of more than 512 MiB."""
-_THREADS = 2
-"""Each may hold a few of those."""
 _REPACK = "make other packs in the instance: 'git -c core.bigFileThreshold=16m repack -a -d -F --max-pack-size=1g'"
 _FAN_OUT = re.compile(r"[0-9a-f]{2}")
 _PACK = re.compile(r"pack-[0-9a-f]{40,64}\.pack")
@@ -90,7 +92,7 @@ class Quarantine:
 
     def __init__(self, path: str, objects: str, *, shallow: str | None, sha256: bool) -> None:
         self.path = path
-        self.git = Git(path, (os.geteuid(), os.getegid()), umask=0o077)
+        self.git = Git(path, (os.geteuid(), os.getegid()), umask=0o077, memory=MAX_MEMORY)
         self._objects = os.path.join(path, "objects")
         self._hash: Callable[[], hashlib._Hash] = hashlib.sha256 if sha256 else hashlib.sha1  # git's own
         self._budget = MAX_INTAKE
@@ -228,14 +230,14 @@ class Quarantine:
         git = self.git.with_env({"GIT_ALLOC_LIMIT": _IN_MEMORY})
         left = max(1.0, self._deadline - time.monotonic())
         try:
-            git.run("index-pack", f"--threads={_THREADS}", pack, timeout=left)
+            git.run("index-pack", f"--threads={THREADS}", pack, timeout=left)
         except GitTimedOut:
             os.unlink(pack)
             slow = f"{name} could not be checked within {left:.0f} s: {_REPACK}"
             return _Refusal(slow, time.monotonic() + RETRY_SECONDS)
         except GitFailed as error:
             os.unlink(pack)
-            if "over limit" in error.stderr:
+            if "over limit" in error.stderr or isinstance(error, GitOutOfMemory):
                 return _Refusal(
                     f"{name} has an object for which git needs more than {_IN_MEMORY}B of memory: {_REPACK}"
                 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from controller.errors import Retryable
 
-from .git import Git, GitFailed
+from .git import QUICK, Git, GitFailed
 from .names import RefNames
 from .refs_on_disk import NotPlain, read_current_branch, read_plain
 
@@ -140,3 +140,18 @@ def _count(git_dir: str, owner: tuple[int, int], base: str, head: str) -> int:
 def count_between(git: Git, base: str, head: str) -> int:
     """Return how many commits ``head`` has that ``base`` has not; remembered."""
     return 0 if base == head else _count(git.git_dir, git.owner, base, head)
+
+
+def kinds(git: Git, values: Iterable[str], *, timeout: float = QUICK) -> dict[str, str]:
+    """Return the type (``commit``, ``tree``, ``blob``, ``tag``) of each of these objects that is there."""
+    stdin = revisions(values)
+    if not stdin:
+        return {}
+    answer = git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin, timeout=timeout)
+    pairs = (line.split(" ", 1) for line in answer.lines())
+    return {value: kind for value, kind in pairs if kind != "missing"}
+
+
+def revisions(wanted: Iterable[str], unwanted: Iterable[str] = ()) -> bytes:
+    """Return what git's ``--stdin`` and ``--revs`` read: objects, and those that count with all they need as there."""
+    return "".join(f"{value}\n" for value in (*sorted(wanted), *(f"^{value}" for value in sorted(unwanted)))).encode()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Terminal
-from controller.workspace import quarantine, seen_files
+from controller.errors import Retryable, Terminal
+from controller.workspace import quarantine, seen_files, transfer
 from controller.workspace.types import Unsaved, WorkspaceRef
 from support.git_world import GitWorld
 
@@ -167,5 +167,80 @@ def test_object_files_are_counted(world: GitWorld, monkeypatch: pytest.MonkeyPat
     commit = world.agent_commits(ref)
     monkeypatch.setattr(quarantine, "MAX_FILES", 5)
     refused(world, ref, "git gc")
+    monkeypatch.undo()
+    assert world.collect(ref).head == commit
+
+
+def nested_folders(world: GitWorld, ref: WorkspaceRef, *, depth: int, entries: int) -> str:
+    """Put folders of equal files as the agent, each with the next one in it; returns a commit of the outermost."""
+    blob = bytes.fromhex(world.agent(ref, "hash-object", "-w", str(world.agent_writes(ref, "one", "x"))))
+    files = b"".join(b"100644 %07d\0%b" % (number, blob) for number in range(entries))
+    tree = b""
+    for _ in range(depth):
+        raw = files + (b"40000 z\0" + bytes.fromhex(tree.decode()) if tree else b"")
+        plain = b"tree %d\0%b" % (len(raw), raw)
+        tree = hashlib.sha1(plain, usedforsecurity=False).hexdigest().encode()
+        world.agent_puts_object(ref, tree.decode(), zlib.compress(plain))
+    return world.agent(ref, "commit-tree", "-p", "web", "-m", "Deep", tree.decode())
+
+
+def test_folders_that_fill_the_memory_are_told_and_not_looked_at_again(
+    world: GitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git holds every folder on the way down; they take a few hundred KiB on the agent's disk."""
+    ref = world.made()
+    good = world.agent_commits(ref)
+    world.agent(ref, "branch", "side", nested_folders(world, ref, depth=24, entries=125_000))
+    monkeypatch.setattr(quarantine, "MAX_MEMORY", 64 * MIB)
+    refused(world, ref, "needs more than 64 MiB of memory.*folders with very many files")
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+    started = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, "Quarantine", None)  # nothing is taken in again
+        refused(world, ref, "needs more than 64 MiB of memory")
+    assert time.monotonic() - started < 1.0
+    world.agent(ref, "branch", "-qD", "side")
+    assert world.collect(ref).head == good
+
+
+def leftovers(world: GitWorld) -> list[Path]:
+    return list((world.repository / ".git/objects").rglob("tmp_*"))
+
+
+def test_refused_pack_leaves_nothing_in_the_users_repository(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    for number in range(110):
+        world.agent_writes(ref, f"many/{number}.txt", f"{number}")
+    world.agent_writes(ref, "large.bin", os.urandom(MIB))
+    world.agent_writes(ref, ".gitmodules", '[submodule "x"]\n\tpath = x\n\turl = -upayload\n')
+    bad = world.agent_commits(ref)
+    before = {path: path.lstat().st_mtime_ns for path in (world.repository / ".git").rglob("*")}
+    for words in ("gitmodulesUrl", "gitmodulesUrl"):
+        with pytest.raises(Terminal, match=words) as caught:
+            world.collect(ref)
+        assert caught.value.reason == "CommitsDamaged"
+        monkeypatch.setattr(transfer, "Quarantine", None)  # the second time nobody looks again
+    monkeypatch.undo()
+    assert {path: path.lstat().st_mtime_ns for path in (world.repository / ".git").rglob("*")} == before
+    assert leftovers(world) == []
+    assert world.unsaved(ref) is Unsaved.UNSAVED
+    world.agent(ref, "reset", "-q", "--hard", "HEAD~1")
+    world.agent(ref, "reflog", "expire", "--expire=now", "--all")
+    good = world.agent_commits(ref)
+    assert world.collect(ref).head == good
+    assert not world.reachable(bad)
+
+
+def test_pack_is_not_begun_where_there_is_no_room_for_it(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    commit = world.agent_commits(ref)
+    full = os.statvfs(world.base)
+    values = list(full[:10])
+    values[4] = 0  # f_bavail
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+    with pytest.raises(Retryable, match="free some") as caught:
+        world.collect(ref)
+    assert caught.value.reason == "DiskFull"
+    assert leftovers(world) == []
     monkeypatch.undo()
     assert world.collect(ref).head == commit
