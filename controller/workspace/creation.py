@@ -15,7 +15,7 @@ from controller.errors import Conflict, Terminal
 
 from . import private, record, refs, worktree
 from .agent_refs import read_refs
-from .collect import NOTHING_NEW, collect_locked, fingerprint
+from .collect import NOTHING_NEW, collect_locked, fingerprint, retire
 from .git import Git, GitFailed, check_version
 from .locks import folder_lock
 from .names import RefNames, is_instance_name, is_ref_name, is_uid
@@ -276,6 +276,9 @@ def _make_branch(repository: Repository, ref: WorkspaceRef, start: Start) -> Non
     now = refs.read_instance_refs(git, names, ref.branch)
     if now.base is not None:
         return
+    memory = record.load(StatePaths.of(ref))
+    if memory is None or not memory.complete:  # otherwise only the ref is gone, and what came home is this instance's
+        retire(repository, ref)
     moves = [Move(names.base, start.commit, None)]
     if now.head is None:
         moves += [Move(f"refs/heads/{ref.branch}", start.commit, None), Move(names.brought, start.commit, now.brought)]

@@ -54,9 +54,14 @@ def kill_at_every_point(act: Callable[[int], Callable[[], object]], then: Callab
 def test_create_and_its_removal_converge(owner: int) -> None:
     with git_world(owner) as world:
         refs: dict[int, WorkspaceRef] = {}
+        earlier = world.user("commit-tree", "-p", "main", "-m", "Of an earlier instance of that name", "main^{tree}")
+        kept: dict[str, str] = {}
 
         def create(number: int) -> Callable[[], None]:
             ref = refs[number] = world.ref(f"web-{number}")
+            root = f"refs/cco/instances/{ref.instance}/"
+            world.user("update-ref", f"{root}1/heads/{ref.branch}", earlier)
+            kept[f"{root}history/{earlier}"] = earlier
             return lambda: world.workspaces.create(ref)
 
         def converge(number: int) -> None:
@@ -66,12 +71,13 @@ def test_create_and_its_removal_converge(owner: int) -> None:
             assert world.workspaces.inspect(ref).presence is Presence.READY, number
             assert world.unsaved(ref) is Unsaved.NONE, number
             assert world.agent(ref, "status", "--porcelain") == "", number
+            assert not world.collect(ref).moved, number
             world.workspaces.remove(ref)
             assert not Path(ref.worktree).parent.exists(), number
             world.user("update-ref", "-d", f"refs/heads/{ref.branch}")
 
         assert kill_at_every_point(create, converge) > 20
-        assert world.refs() == {"refs/heads/main": world.user("rev-parse", "main")}
+        assert world.refs() == {"refs/heads/main": world.user("rev-parse", "main"), **kept}
 
 
 def test_collect_converges_and_loses_nothing() -> None:
