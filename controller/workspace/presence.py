@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from dataclasses import dataclass
 
 from . import private, record
 from .record import Record, StatePaths
 from .repository import Repository
+from .safe_files import is_file, is_folder, kind_at
 from .types import Presence, WorkspaceRef
 from .worktree import (
     Registration,
@@ -62,9 +63,10 @@ def _foreign(every: list[Registration], ref: WorkspaceRef, ours: Registration | 
     occupant = find_occupant(every, ref, ours)
     if occupant is not None:
         return f"{ref.worktree} is a worktree that cc-orchestrator did not make for this instance"
-    if ours is None or not os.path.lexists(ref.worktree):
+    kind = kind_at(ref.worktree)
+    if ours is None or kind is None:
         return "" if is_unused(ref.worktree) else f"{ref.worktree} exists and is not ours"
-    if os.path.islink(ref.worktree) or not os.path.isdir(ref.worktree):
+    if kind != stat.S_IFDIR:
         return f"{ref.worktree} is no folder"
     if points_to(ref.worktree, ours.admin) is False:
         return f"{ref.worktree}/.git does not point to the worktree that was made there"
@@ -78,11 +80,11 @@ def _problem(ref: WorkspaceRef, ours: Registration | None, memory: Record | None
     if memory is None or not memory.complete or memory.refilling:
         return "it was not completely made"
     problems = (
-        (not os.path.isdir(ref.worktree), f"the folder {ref.worktree} is gone"),
+        (not is_folder(ref.worktree), f"the folder {ref.worktree} is gone"),
         (points_to(ref.worktree, ours.admin) is None, f"{ref.worktree}/.git is gone"),
         (not same_place(ours.worktree, ref.worktree), f"the worktree was moved to {ours.worktree}"),
         (not is_whole(ours), f"{ours.admin} is damaged"),
-        (not private.exists(ref) or not os.path.isfile(StatePaths.of(ref).pointer), "its git directory is gone"),
+        (not private.exists(ref) or not is_file(StatePaths.of(ref).pointer), "its git directory is gone"),
         (private.is_damaged(ref), f"its git directory {ref.private} is damaged"),
     )
     return next((text for wrong, text in problems if wrong), "")

@@ -21,6 +21,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _TREE_SECONDS = 600.0
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 
 class TooLargeError(OSError):
@@ -28,6 +29,43 @@ class TooLargeError(OSError):
 
     def __init__(self, name: str | None, most: str) -> None:
         super().__init__(errno.EFBIG, f"larger than {most}, which is more than it can have to be", name)
+
+
+def kind_at(path: str, *, follow: bool = False) -> int | None:
+    """Return the type (as :func:`stat.S_IFMT`) of what is at ``path``, ``None`` only when there surely is nothing.
+
+    :func:`os.path.exists`, ``isdir`` and their like say no as well where nobody may look, or the disk does not answer.
+    Removals follow from what is asked here, so that has to be an error.
+
+    Args:
+        path: also one whose folder is missing.
+        follow: look at what a link leads to.
+
+    Raises:
+        OSError: nobody could tell.
+    """
+    try:
+        info = os.stat(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    return stat.S_IFMT(info.st_mode)
+
+
+def is_there(path: str) -> bool:
+    """Tell whether anything is at ``path``, be it a link that leads nowhere; raises as :func:`kind_at`."""
+    return kind_at(path) is not None
+
+
+def is_folder(path: str, *, follow: bool = False) -> bool:
+    """Tell whether a folder is at ``path``; raises as :func:`kind_at`."""
+    return kind_at(path, follow=follow) == stat.S_IFDIR
+
+
+def is_file(path: str, *, follow: bool = False) -> bool:
+    """Tell whether a regular file is at ``path``; raises as :func:`kind_at`."""
+    return kind_at(path, follow=follow) == stat.S_IFREG
 
 
 @contextmanager
@@ -122,7 +160,7 @@ def missing_above(path: str) -> tuple[str, ...]:
     """Return the folders above ``path`` that do not exist, outermost first."""
     missing: list[str] = []
     parent = os.path.dirname(path)
-    while not os.path.isdir(parent):
+    while not is_folder(parent, follow=True):
         missing.insert(0, parent)
         parent = os.path.dirname(parent)
     return tuple(missing)
@@ -183,8 +221,9 @@ def remove_tree(path: str) -> None:
 
     Raises:
         Retryable: ``RemovalFailed``.
+        OSError: nobody could tell whether it is there.
     """
-    if not os.path.lexists(path):
+    if not is_there(path):
         return
     if os.geteuid() != 0:  # root needs no permission; the owner may have to give it back to itself
         _run_on_tree("chmod", "-R", "u+rwX", "--", path, check=False)

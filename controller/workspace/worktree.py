@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,17 @@ from .git import LONG, GitFailed
 from .names import lock_reason
 from .record import Record
 from .repository import Repository, filters_off
-from .safe_files import TooLargeError, chown_tree, make_directories, read_text, remove_tree, write_file
+from .safe_files import (
+    TooLargeError,
+    chown_tree,
+    is_folder,
+    is_there,
+    kind_at,
+    make_directories,
+    read_text,
+    remove_tree,
+    write_file,
+)
 from .types import WorkspaceRef
 
 
@@ -95,7 +106,7 @@ def find_occupant(found: list[Registration], ref: WorkspaceRef, ours: Registrati
 
 def same_place(one: str | None, other: str) -> bool:
     """Tell whether two paths lead to the same folder."""
-    return one is not None and os.path.realpath(one) == os.path.realpath(other)
+    return one is not None and (one == other or os.path.realpath(one) == os.path.realpath(other))
 
 
 def is_whole(registration: Registration) -> bool:
@@ -114,9 +125,19 @@ _NO_COMMIT = re.compile(r"0{40}|0{64}")
 
 def _is_written(path: str) -> bool:
     """Tell whether a file is there with what it is to hold: git makes it first and fills it a moment later."""
-    if not os.path.isfile(path) or os.path.getsize(path) == 0:
+    try:
+        info = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(info.st_mode) or info.st_size == 0:
         return False
     return os.path.basename(path) != "HEAD" or _NO_COMMIT.fullmatch(read_text(path) or "") is None
+
+
+def _is_unwritten(path: str) -> bool:
+    """Tell whether nothing is there, or a file that git was killed before filling: both may be written anew."""
+    kind = kind_at(path)
+    return kind is None or (kind == stat.S_IFREG and not _is_written(path))
 
 
 def points_to(worktree: str, admin: str) -> bool | None:
@@ -125,7 +146,7 @@ def points_to(worktree: str, admin: str) -> bool | None:
     A file or folder that points anywhere else means that the folder is not the worktree we made.
     """
     dot_git = os.path.join(worktree, ".git")
-    if not os.path.lexists(dot_git) or (os.path.isfile(dot_git) and not _is_written(dot_git)):
+    if _is_unwritten(dot_git):
         return None
     try:
         line = read_text(dot_git) or ""
@@ -137,9 +158,8 @@ def points_to(worktree: str, admin: str) -> bool | None:
 
 def is_unused(path: str) -> bool:
     """Tell whether nothing, or an empty folder, is at ``path``."""
-    if not os.path.lexists(path):
-        return True
-    return not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+    kind = kind_at(path)
+    return kind is None or (kind == stat.S_IFDIR and not os.listdir(path))
 
 
 def add(repository: Repository, ref: WorkspaceRef, lock_fd: int) -> Registration:
@@ -187,7 +207,7 @@ def mend(repository: Repository, ref: WorkspaceRef, registration: Registration) 
         os.path.join(worktree, ".git"): f"gitdir: {registration.admin}",
     }
     for path, line in expected.items():
-        if not os.path.lexists(path) or (os.path.isfile(path) and not _is_written(path)):
+        if _is_unwritten(path):
             write_file(path, f"{line}\n".encode(errors="surrogateescape"), mode=0o644, owner=repository.owner)
 
 
@@ -197,7 +217,7 @@ def refuse_moved(ref: WorkspaceRef, registration: Registration, *, wherever: boo
     With ``wherever`` also when it is not to be found where it was moved to.
     """
     place = registration.worktree
-    if place is None or same_place(place, ref.worktree) or not (wherever or os.path.lexists(place)):
+    if place is None or same_place(place, ref.worktree) or not (wherever or is_there(place)):
         return
     raise Conflict(
         "WorktreeMoved",
@@ -212,7 +232,7 @@ def was_pruned(repository: Repository, ref: WorkspaceRef, record: Record | None)
     Its ``.git`` still names the administrative folder that our memory names, and that is gone (or holds nothing yet:
     we were killed while making it again).
     """
-    if record is None or record.admin is None or os.path.islink(ref.worktree) or not os.path.isdir(ref.worktree):
+    if record is None or record.admin is None or not is_folder(ref.worktree):
         return False
     admin = os.path.join(repository.worktrees, record.admin)
     return _holds_nothing(admin) and points_to(ref.worktree, admin) is True
@@ -220,8 +240,9 @@ def was_pruned(repository: Repository, ref: WorkspaceRef, record: Record | None)
 
 def _holds_nothing(folder: str) -> bool:
     """Tell whether a folder is missing, or has nothing but a file that somebody was killed while writing aside."""
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        return not os.path.lexists(folder)
+    kind = kind_at(folder)
+    if kind != stat.S_IFDIR:
+        return kind is None
     return all(name.startswith(".") and name.endswith(".new") for name in os.listdir(folder))
 
 
@@ -292,7 +313,7 @@ def follow(repository: Repository, ref: WorkspaceRef, admin: str) -> bool:
 def unregister(repository: Repository, registration: Registration) -> None:
     """Remove one registration of ours whose files are gone."""
     path = registration.worktree
-    if path is not None and os.path.lexists(path):  # git would remove what is there
+    if path is not None and is_there(path):  # git would remove what is there
         raise Conflict("PathOccupied", f"{path} is there again and stays as it is: move it away")
     if (
         path is not None
