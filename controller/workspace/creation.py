@@ -24,7 +24,7 @@ from .private import Seed
 from .record import Record, StatePaths
 from .refs import Move
 from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
-from .safe_files import missing_above
+from .safe_files import is_file, is_folder, missing_above
 from .snapshot import working_commit
 from .transfer import COMMITS_DAMAGED
 from .types import Presence, WorkspaceRef
@@ -120,12 +120,12 @@ def _bring_home(repository: Repository, ref: WorkspaceRef, found: Found) -> Foun
 
 def _ensure_state(repository: Repository, ref: WorkspaceRef, paths: StatePaths) -> None:
     """Make the folder that carries the lock, but not for a workspace that will be refused."""
-    if os.path.isdir(paths.directory):
+    if is_folder(paths.directory, follow=True):
         return
     try:
         _check(repository, ref, look(repository, ref))
     except Terminal:
-        if not os.path.isdir(paths.directory):  # otherwise somebody else is making it: what was seen is half of it
+        if not is_folder(paths.directory, follow=True):  # or somebody else is making it: what was seen is half of it
             raise
     paths.ensure()
 
@@ -290,7 +290,7 @@ def _register(
     repository: Repository, ref: WorkspaceRef, memory: Record, found: Found, lock_fd: int
 ) -> tuple[Record, worktree.Registration]:
     registration = found.registration
-    if memory.complete and (not os.path.isdir(ref.worktree) or worktree.is_empty(ref.worktree)):
+    if memory.complete and (not is_folder(ref.worktree) or worktree.is_empty(ref.worktree)):
         memory = replace(memory, refilling=True)
     if registration is not None:
         if memory.refilling:  # said before the folder is there: the index of before would say that it has all files
@@ -310,7 +310,7 @@ def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, l
     and are never written over, unless all of them were gone and we did not finish writing them again.
     """
     fresh = not memory.complete
-    has_index = os.path.isfile(os.path.join(admin, "index"))
+    has_index = is_file(os.path.join(admin, "index"), follow=True)
     if not memory.refilling and not worktree.is_empty(ref.worktree):
         if has_index and fresh:
             worktree.give_away(repository, ref)
@@ -326,20 +326,24 @@ def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, l
 
 def _make_private(repository: Repository, ref: WorkspaceRef, start: Start, admin: str, *, fresh: bool) -> bool:
     if private.exists(ref) and private.is_damaged(ref):
-        _rescue(repository, ref)
-        private.set_aside(ref)
+        if _rescue(repository, ref) and not private.may_hold_more(ref):
+            private.discard(ref)
+        else:
+            private.set_aside(ref)
     wanted = private.seed_refs(repository, ref.branch, start.base_branch)
     index = os.path.join(admin, "index") if fresh else None
     return private.build(repository, ref, Seed(ref.branch, wanted, index))
 
 
-def _rescue(repository: Repository, ref: WorkspaceRef) -> None:
-    """Bring home what is whole in a git directory that may have damaged parts."""
+def _rescue(repository: Repository, ref: WorkspaceRef) -> bool:
+    """Bring home what is whole in a git directory that may have damaged parts; False when that is not all of it."""
     try:
         collect_locked(repository, ref)
     except Terminal as error:
         if error.reason != COMMITS_DAMAGED:
             raise
+        return False
+    return True
 
 
 def _nothing_new(ref: WorkspaceRef) -> str | None:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from controller.errors import CcoError, Conflict
 
-from . import record
+from . import private, record
 from .adoption import adopt
 from .names import is_instance_name, is_uid, lock_reason
 from .record import Record, StatePaths
 from .repository import Repository, locate
-from .safe_files import read_text, remove_tree
+from .safe_files import TooLargeError, is_folder, read_text, remove_tree
 from .types import WorkspaceRef
 from .worktree import Registration, registrations
 
@@ -127,7 +127,7 @@ class StateInventory:
             Conflict: ``NotEmpty``.
         """
         folder = holding.path if holding.ref is None else os.path.dirname(holding.ref.private)
-        if os.path.dirname(folder) != self._instances or not os.path.isdir(folder):
+        if os.path.dirname(folder) != self._instances or not is_folder(folder):
             return
         if stranger := sorted(set(os.listdir(folder)).difference(_OWN_FILES)):
             raise Conflict(
@@ -161,7 +161,8 @@ class _Survey:
             with self._looking(f"repository {path}"):
                 repository = locate(path)
                 for registration in registrations(repository):
-                    self._registration(repository, registration, whole=whole)
+                    with self._looking(registration.worktree or registration.admin):
+                        self._registration(repository, registration, whole=whole)
         self._forgotten()
         for folder in sorted(self._folders(paths)):
             with self._looking(folder):
@@ -184,9 +185,9 @@ class _Survey:
         name = os.path.basename(folder).partition(_ADOPTED)[0]
         if not is_instance_name(name):
             return
-        private = os.path.join(folder, "git")
+        git = os.path.join(folder, "git")
         memory = record.load(StatePaths(folder))
-        ref = None if memory is None else _recorded(name, private, memory)
+        ref = None if memory is None else _recorded(name, git, memory)
         if ref is not None:
             self._known[ref.uid] = ref
         else:
@@ -194,7 +195,7 @@ class _Survey:
         made = _oldest(os.path.join(folder, each) for each in ("seed-refs", "gitfile", "git", "workspace.json"))
         parts = {"git": HoldingKind.GIT_DIRECTORY, "collect.git": HoldingKind.QUARANTINE}
         for entry in _subfolders(folder):
-            kind = HoldingKind.SET_ASIDE if entry.startswith(("git.damaged-", "git.new-")) else parts.get(entry)
+            kind = HoldingKind.SET_ASIDE if entry.startswith((*private.UNSAVED, *private.HALF)) else parts.get(entry)
             if kind is not None:
                 detail = "" if ref is not None else "its workspace.json is gone, so nothing says whose it is"
                 self._add(
@@ -243,7 +244,7 @@ class _Survey:
         self, repository: Repository, registration: Registration, name: str, uid: str
     ) -> tuple[WorkspaceRef | None, str]:
         """Return the workspace of a worktree that only its lock tells of, in an instance folder of its own."""
-        if registration.worktree is None or not os.path.isdir(registration.worktree):
+        if registration.worktree is None or not is_folder(registration.worktree):
             return None, "its files are gone; 'git worktree unlock' and 'git worktree prune' forget it"
         if not (registration.head or "").startswith(_BRANCH):
             return None, "it is not on a branch, so commits in it may have no other name"
@@ -262,9 +263,12 @@ class _Survey:
     def _forgotten(self) -> None:
         """Note worktrees that their repository has forgotten and only our memory knows."""
         for uid, ref in self._known.items():
-            if uid not in self._registered and os.path.isdir(ref.worktree):
-                made, detail = _oldest([ref.worktree]), "its repository no longer knows it as a worktree"
-                self._add(Holding(HoldingKind.WORKTREE, ref.worktree, "", "", None, made, True, detail), ref)
+            if uid in self._registered:
+                continue
+            with self._looking(ref.worktree):
+                if is_folder(ref.worktree):
+                    made, detail = _oldest([ref.worktree]), "its repository no longer knows it as a worktree"
+                    self._add(Holding(HoldingKind.WORKTREE, ref.worktree, "", "", None, made, True, detail), ref)
 
     def _folders(self, repositories: Iterable[str]) -> set[str]:
         """Return the folders in which worktrees of ours stand."""
@@ -310,7 +314,7 @@ def _declared_uid(folder: str) -> str:
         try:
             values = json.loads(read_text(path) or "{}")
             uid = values.get("uid") or (values.get("metadata") or {}).get("uid")
-        except (ValueError, AttributeError, OSError):
+        except (ValueError, AttributeError, NotADirectoryError, TooLargeError):
             continue
         if isinstance(uid, str) and is_uid(uid):
             return uid
@@ -337,6 +341,6 @@ def _oldest(paths: Iterable[str]) -> datetime | None:
 def _owner(path: str) -> tuple[int, int] | None:
     try:
         found = os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_uid, found.st_gid

@@ -11,22 +11,36 @@ every ``git gc`` of the agent fail, once the user deletes and prunes such a bran
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import re
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from controller.errors import Unavailable
+from controller.errors import Terminal, Unavailable
 from controller.runtime.protocol import Mount
 
 from . import refs
 from .git import Git
 from .record import StatePaths
 from .repository import Repository, is_shallow, object_stores, read_config
-from .safe_files import chown_tree, open_directory, read_regular, read_start, read_text, remove_tree, write_file
+from .safe_files import (
+    chown_tree,
+    is_folder,
+    kind_at,
+    open_directory,
+    read_regular,
+    read_start,
+    read_text,
+    remove_tree,
+    write_file,
+)
 from .types import WorkspaceRef
+
+logger = logging.getLogger(__name__)
 
 # What the agent's git must share with the repository to see the same files as unchanged.
 _SHARED = re.compile(
@@ -46,6 +60,14 @@ _FIXED = {
 }
 _HEAD = re.compile(rb"ref:\s*refs/|[0-9a-f]{40}")
 _HEAD_START = 256
+UNSAVED = ("git.unsaved-", "git.damaged-")
+"""Names of git directories that were set aside and hold commits that are nowhere else; nothing removes them unasked.
+
+The second is what earlier versions called all that they set aside, whatever was in it.
+"""
+_BUILDING, _GOING = "git.new-", "git.gone-"
+HALF = (_BUILDING, _GOING)
+"""Names of those that are being made, or removed."""
 _COPIED_LIMIT = 1 << 20
 _MAX_SHALLOW = 64 << 20
 _MAX_INDEX = 2 << 30
@@ -68,21 +90,21 @@ class Seed:
 
 def exists(ref: WorkspaceRef) -> bool:
     """Tell whether the private git directory is there; its content is the agent's and is not looked at."""
-    return os.path.isdir(ref.private) and not os.path.islink(ref.private)
+    return is_folder(ref.private)
 
 
 def is_damaged(ref: WorkspaceRef) -> bool:
     """Tell whether the agent has broken its own git directory so far that no git would use it."""
-    there = all(os.path.lexists(os.path.join(ref.private, part)) for part in ("HEAD", "objects", "refs", "config"))
-    return not there or _is_no_head(os.path.join(ref.private, "HEAD"))
+    kinds = [kind_at(os.path.join(ref.private, part)) for part in ("HEAD", "objects", "refs", "config")]
+    return None in kinds or _is_no_head(os.path.join(ref.private, "HEAD"), kinds[0])
 
 
-def _is_no_head(path: str) -> bool:
+def _is_no_head(path: str, kind: int | None) -> bool:
     """Tell whether a HEAD names neither a ref nor a commit, as after a crash that left it empty: git then sees nothing.
 
     A link is one that git may follow inside the container; where it leads is not looked at.
     """
-    if os.path.islink(path):
+    if kind == stat.S_IFLNK:
         return False
     head = read_start(path, _HEAD_START)
     return head is None or _HEAD.match(head) is None
@@ -105,8 +127,8 @@ def build(repository: Repository, ref: WorkspaceRef, seed: Seed) -> bool:
         write_file(paths.pointer, line, mode=0o400, owner=ref.owner)
     if exists(ref):
         return False
-    _sweep(paths)
-    building = os.path.join(paths.directory, f"git.new-{os.urandom(4).hex()}")
+    _sweep(paths, HALF)
+    building = os.path.join(paths.directory, _BUILDING + os.urandom(4).hex())
     config = read_config(repository, home=_home(repository))
     _lay_out(building, repository, ref, seed, config)
     git = Git(building, (os.geteuid(), os.getegid()), ref.worktree, umask=0o077)
@@ -132,17 +154,81 @@ def read_seed(paths: StatePaths) -> dict[str, str]:
     return {name.removeprefix("refs/"): commit for commit, _, name in (line.partition(" ") for line in lines)}
 
 
+def may_hold_more(ref: WorkspaceRef) -> bool:
+    """Tell whether a damaged git directory may hold work that bringing its commits home could not see.
+
+    Where the refs or the log of HEAD are gone, what was committed since the last time has no name, so nobody would miss
+    it. Repositories of submodules are not brought home at all, and are lost with their workspace, not with a repair.
+    """
+    log = os.path.join(ref.private, "logs", "HEAD")
+    named = is_folder(os.path.join(ref.private, "refs")) and kind_at(log) == stat.S_IFREG and os.lstat(log).st_size > 0
+    modules = os.path.join(ref.private, "modules")
+    if is_folder(modules) and os.listdir(modules):
+        return True
+    return not named and _has_objects(os.path.join(ref.private, "objects"))
+
+
+def _has_objects(store: str) -> bool:
+    """Tell whether git has put anything into an object store since it was made."""
+    if not is_folder(store):
+        return False
+    pack = os.path.join(store, "pack")
+    return not set(os.listdir(store)) <= {"info", "pack"} or (is_folder(pack) and bool(os.listdir(pack)))
+
+
+def discard(ref: WorkspaceRef) -> None:
+    """Remove the private git directory; at once, because refs that are half gone would look like other work."""
+    going = os.path.join(StatePaths.of(ref).directory, _GOING + os.urandom(4).hex())
+    os.rename(ref.private, going)
+    remove_tree(going)
+
+
 def set_aside(ref: WorkspaceRef) -> None:
-    """Put the private git directory under another name; it goes when the workspace is removed."""
-    os.rename(ref.private, f"{ref.private}.damaged-{os.urandom(4).hex()}")
+    """Keep the private git directory under a name that says that work in it is saved nowhere else.
+
+    Raises:
+        Terminal: ``CommitsDamaged``, one is kept already. Each may be as large as an instance may become, and none is
+            counted as the instance's: an agent must not be able to fill the disk with them.
+    """
+    for path in unsaved(ref):
+        raise Terminal(
+            "CommitsDamaged",
+            f"{ref.private} is damaged, and not all commits in it could be brought home; it stays, because {path} was "
+            "set aside for the same reason: move that one away, and this one is set aside",
+        )
+    aside = os.path.join(StatePaths.of(ref).directory, UNSAVED[0] + os.urandom(4).hex())
+    os.rename(ref.private, aside)
+    extra = {"cco_instance": ref.instance, "cco_path": aside}
+    logger.warning("damaged git directory was set aside with commits that are not at home", extra=extra)
 
 
-def remove(ref: WorkspaceRef) -> None:
-    """Remove the private git directory, everything set aside, and the pointer."""
+def unsaved(ref: WorkspaceRef) -> list[str]:
+    """Return the git directories that were set aside with work in them; absolute paths."""
+    directory = StatePaths.of(ref).directory
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:  # known by its lock alone
+        return []
+    return [os.path.join(directory, name) for name in sorted(names) if name.startswith(UNSAVED)]
+
+
+def refuse_unsaved(ref: WorkspaceRef) -> None:
+    """Raise Terminal ``CommitsDamaged`` while a git directory is set aside with work in it."""
+    for path in unsaved(ref):
+        raise Terminal(
+            "CommitsDamaged",
+            f"{path} was damaged and set aside with work of instance {ref.instance!r} that could not be brought "
+            "home: move it away, to mend it with git and fetch from it what is whole, or give it up by name "
+            "('cco delete --discard-work')",
+        )
+
+
+def remove(ref: WorkspaceRef, *, or_lose: bool = False) -> None:
+    """Remove the private git directory and the pointer; with ``or_lose`` also what is set aside with work in it."""
     paths = StatePaths.of(ref)
     if exists(ref):
-        set_aside(ref)  # at once: refs that are half gone would look like work that was not brought home
-    _sweep(paths, "git.new-", f"{os.path.basename(ref.private)}.damaged-")
+        discard(ref)
+    _sweep(paths, (*HALF, *UNSAVED) if or_lose else HALF)
     for path in (paths.pointer, paths.seed):
         remove_tree(path)
 
@@ -168,9 +254,9 @@ def _former_paths(repository: Repository, ref: WorkspaceRef) -> list[str]:
     return [path for path in written if path != repository.objects and os.path.realpath(path) == repository.objects]
 
 
-def _sweep(paths: StatePaths, *prefixes: str) -> None:
+def _sweep(paths: StatePaths, prefixes: tuple[str, ...]) -> None:
     for name in os.listdir(paths.directory):
-        if name.startswith(prefixes or "git.new-"):
+        if name.startswith(prefixes):
             remove_tree(os.path.join(paths.directory, name))
 
 

@@ -22,7 +22,7 @@ from .record import Record, StatePaths
 from .refs import InstanceRefs, Move
 from .repository import Repository, locate
 from .restore import staging
-from .safe_files import chown_tree, remove_tree
+from .safe_files import chown_tree, is_folder, is_there, remove_tree
 from .snapshot import examine, is_uncollected
 from .types import Presence, Unsaved, WorkspaceRef
 
@@ -49,7 +49,7 @@ def remove(ref: WorkspaceRef, *, keep_worktree: bool, or_lose: bool = False) -> 
             _hand_over(repository, ref, found)
         elif memory is not None or found.registration is not None:
             _remove_worktree(repository, ref, found, paths)
-        private.remove(ref)
+        private.remove(ref, or_lose=or_lose)
         remove_tree(paths.quarantine)
         _drop_refs(repository, names, now)
         record.forget(paths)
@@ -67,6 +67,7 @@ def _is_gone(ref: WorkspaceRef, found: Found) -> bool:
 def _refuse_unsaved(
     repository: Repository, ref: WorkspaceRef, memory: Record | None, now: InstanceRefs, *, keep_worktree: bool
 ) -> None:
+    private.refuse_unsaved(ref)
     if keep_worktree:
         unsaved = is_uncollected(memory, read_refs(ref.private))
     else:
@@ -84,10 +85,10 @@ def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, pa
     remove_tree(staging(ref))
     aside = f"{ref.worktree}.removed-{ref.uid[:8]}"
     memory = found.record
-    if os.path.isdir(ref.worktree) and not os.path.islink(ref.worktree):
+    if is_folder(ref.worktree):
         if memory is not None and not memory.removing:
             record.save(paths, replace(memory, removing=True))
-        if os.path.lexists(aside):
+        if is_there(aside):
             if memory is None or not memory.removing:
                 raise Conflict("PathOccupied", f"{aside} is in the way of removing {ref.worktree}: move it away")
             remove_tree(aside)
@@ -95,7 +96,7 @@ def _remove_worktree(repository: Repository, ref: WorkspaceRef, found: Found, pa
     with folder_lock(repository.git_dir):
         if found.registration is not None:
             worktree.unregister(repository, found.registration)
-    if memory is None or memory.removing or os.path.isdir(aside):
+    if memory is None or memory.removing or is_folder(aside):
         remove_tree(aside)
     if memory is not None:
         worktree.remove_made(repository, ref, memory.made)
@@ -118,7 +119,7 @@ def _hand_over(repository: Repository, ref: WorkspaceRef, found: Found) -> None:
         return
     worktree.refuse_moved(ref, found.registration)
     with folder_lock(repository.git_dir):
-        if not os.path.isdir(ref.worktree):
+        if not is_folder(ref.worktree):
             worktree.unregister(repository, found.registration)
             return
         if found.registration.lock is not None:

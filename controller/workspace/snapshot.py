@@ -17,7 +17,7 @@ from typing import IO
 
 from controller.errors import Retryable
 
-from . import refs
+from . import private, refs
 from .adoption import adopt
 from .agent_refs import AgentRefs, read_refs
 from .allowance import MAX_FILE, MAX_NAMES, MAX_SNAPSHOT, file_too_large, snapshot_too_large
@@ -27,7 +27,7 @@ from .names import RefNames
 from .record import Record, StatePaths
 from .refs import InstanceRefs, Move
 from .repository import Repository, locate, read_config
-from .safe_files import open_directory, open_regular
+from .safe_files import is_there, open_directory, open_regular
 from .scan import LINK, SUBMODULE, Entry, Tree, read_tree, scan
 from .types import Unsaved, WorkspaceRef
 
@@ -45,7 +45,7 @@ class Findings:
         saved: files of ``parent``.
         files: files of the worktree.
         snapshot: the newest snapshot, if it holds exactly these files.
-        uncollected: the agent has commits that were not brought home.
+        uncollected: the agent has commits that were not brought home, or a git directory of its that was set aside has.
     """
 
     parent: str | None
@@ -71,9 +71,9 @@ def examine(repository: Repository, ref: WorkspaceRef, memory: Record | None, no
     """Look at all of a worktree; nothing is changed."""
     git = repository.git
     agent = read_refs(ref.private)
-    uncollected = is_uncollected(memory, agent)
+    uncollected = is_uncollected(memory, agent) or bool(private.unsaved(ref))
     parent = working_commit(agent, now, ref.branch)
-    if not os.path.isdir(ref.worktree):
+    if not is_there(ref.worktree):
         return Findings(parent, {}, {}, None, uncollected)
     saved = read_tree(git, parent) if parent is not None else {}
     files = scan(repository, ref.worktree, saved, _declared_submodules(git, parent, saved))
@@ -135,7 +135,11 @@ def _forgive_line_ends(repository: Repository, ref: WorkspaceRef, saved: Tree, f
 
 
 def take(ref: WorkspaceRef, message: str) -> str | None:
-    """Save what is uncommitted; see :meth:`~controller.workspace.types.Workspaces.snapshot`."""
+    """Save what is uncommitted; see :meth:`~controller.workspace.types.Workspaces.snapshot`.
+
+    Raises:
+        Terminal: ``CommitsDamaged``, when that is done: a git directory was set aside with work that nothing saves.
+    """
     repository = locate(ref.repository)
     paths = StatePaths.of(ref)
     memory = adopt(repository, ref)
@@ -144,7 +148,9 @@ def take(ref: WorkspaceRef, message: str) -> str | None:
     with folder_lock(paths.directory):
         names = RefNames(ref.instance, ref.uid, ref.attempt)
         now = refs.read_instance_refs(repository.git, names, ref.branch)
-        return save(repository, ref, examine(repository, ref, memory, now), message)
+        commit = save(repository, ref, examine(repository, ref, memory, now), message)
+        private.refuse_unsaved(ref)  # last: what can be saved is
+        return commit
 
 
 def save(repository: Repository, ref: WorkspaceRef, found: Findings, message: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,9 @@ import pytest
 
 from controller.errors import Conflict, Unavailable
 from controller.workspace.types import Presence, Unsaved, WorkspaceRef
+from support.as_user import as_user, give_state
 from support.git_world import GitWorld
 from support.kept_work import made_with_work, refused, untouched
-
-ROOT = Path(__file__).parents[3]
-
 
 UNSAVED: dict[str, Callable[[GitWorld, WorkspaceRef], object]] = {
     "a changed file": lambda world, ref: world.agent_writes(ref, "README.md", "changed"),
@@ -70,53 +67,18 @@ def test_what_the_controllers_user_cannot_read_is_named_and_stays(world: GitWorl
         world.agent(ref, "add", "-f", ".gitignore", "ig/inside.txt")
         world.agent(ref, "commit", "-qm", "Ignore")
         world.collect(ref)
-    for path in (world.state_dir, *world.state_dir.rglob("*")):
-        os.chown(path, world.owner, world.owner, follow_symlinks=False)
+    give_state(world)
     closed[what].chmod(0)
     for verb in ("snapshot", "remove"):
-        reason, message = _as_user(world, ref, verb).split(": ", 1)
+        reason, message = as_user(world, ref, verb).split(": ", 1)
         assert reason == "FileUnreadable", message
         assert str(closed[what]) in message
         assert "chmod u+rX" in message
     closed[what].chmod(0o755)
     assert (root / "new.txt").read_text() == "new"
-    assert _as_user(world, ref, "snapshot") == "done"
-    assert _as_user(world, ref, "remove") == "done"
+    assert as_user(world, ref, "snapshot") == "done"
+    assert as_user(world, ref, "remove") == "done"
     assert not root.exists()
-
-
-_PROGRAM = """
-import sys
-from pathlib import Path
-from controller.errors import CcoError
-from controller.workspace import GitWorkspaces
-from controller.workspace.types import WorkspaceRef
-ref = eval(sys.argv[2])
-workspaces = GitWorkspaces(Path(sys.argv[1]))
-try:
-    workspaces.snapshot(ref, message="x") if sys.argv[3] == "snapshot" else workspaces.remove(ref)
-    print("done")
-except CcoError as error:
-    print(f"{error.reason}: {error.message}")
-"""
-
-
-def _as_user(world: GitWorld, ref: WorkspaceRef, verb: str) -> str:
-    drop = ("setpriv", f"--reuid={world.owner}", f"--regid={world.owner}", "--clear-groups")
-    done = subprocess.run(
-        (
-            *(drop if os.geteuid() != world.owner else ()),
-            *(sys.executable, "-c", _PROGRAM, str(world.state_dir), repr(ref), verb),
-        ),
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/"},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_files_nobody_may_read_are_saved_by_root(world: GitWorld) -> None:
