@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from controller.errors import Terminal, Unavailable
 
 from .git import LONG, Git, check_version
-from .safe_files import read_text
+from .safe_files import is_file, is_folder, is_there, read_text
 from .types import RepositoryState
 
 _MAX_ALTERNATES = 5  # git's own limit of nesting
@@ -57,8 +57,8 @@ def locate(path: str) -> Repository:
     if not os.path.isabs(path) or "\n" in path:
         raise Terminal("NotARepository", f"path {path!r} is not absolute: give the full path of the repository")
     try:
-        if not os.path.isdir(path):
-            os.stat(path)  # tells absence from a failed look
+        if not is_folder(path, follow=True):
+            os.stat(path)  # tells absence from anything else
             raise Terminal("NotARepository", f"path {path!r} is not a folder: give the folder of a git repository")
         git_dir = _git_dir(path)
         if git_dir is None:
@@ -79,25 +79,20 @@ def locate(path: str) -> Repository:
 def _git_dir(path: str) -> str | None:
     """Return the common git directory of a repository, a bare repository or a linked worktree."""
     dot_git = os.path.join(path, ".git")
-    if os.path.isdir(dot_git):
+    if is_folder(dot_git, follow=True):
         found = dot_git
-    elif os.path.isfile(dot_git):
+    elif is_file(dot_git, follow=True):
         line = read_text(dot_git) or ""
         if not line.startswith("gitdir: "):
             return None
         found = os.path.join(path, line.removeprefix("gitdir: "))
     else:
         found = path
-    common = read_text(os.path.join(found, "commondir")) if os.path.isdir(found) else None
+    common = read_text(os.path.join(found, "commondir")) if is_folder(found, follow=True) else None
     if common:
         found = os.path.join(found, common)
-    parts = (("HEAD", os.path.isfile), ("objects", os.path.isdir), ("refs", os.path.isdir))
     # HEAD may be a (dangling) link in very old repositories: its presence is enough
-    return (
-        found
-        if all(check(os.path.join(found, name)) or os.path.lexists(os.path.join(found, name)) for name, check in parts)
-        else None
-    )
+    return found if all(is_there(os.path.join(found, part)) for part in ("HEAD", "objects", "refs")) else None
 
 
 def _not_a_repository(path: str) -> Terminal:
@@ -126,7 +121,7 @@ def object_stores(repository: Repository) -> tuple[str, ...]:
             if not line or line.startswith("#"):
                 continue
             other = os.path.realpath(os.path.join(store, line))
-            if not os.path.isdir(other):
+            if not is_folder(other, follow=True):
                 raise Terminal(
                     "AlternateMissing",
                     f"repository {repository.path!r} borrows objects from {other!r}, which is not there: restore it, "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.errors import Unavailable
 from controller.workspace import safe_files
 from controller.workspace.inventory import HoldingKind, StateInventory
 from controller.workspace.types import Presence, Unsaved
@@ -116,3 +117,27 @@ def test_one_worktree_out_of_sight_hides_no_other(world: GitWorld) -> None:
     assert [each.part for each in found.failures] == [away.worktree]
     assert {each.uid for each in found.holdings if each.kind is HoldingKind.WORKTREE} == {here.uid}
     assert {each.uid for each in found.holdings} == {away.uid, here.uid}
+
+
+@pytest.mark.parametrize("place", ["", ".git", ".git/HEAD", ".git/objects"])
+def test_a_repository_nobody_can_look_at_is_not_missing(world: GitWorld, place: str) -> None:
+    ref = world.made()
+    with failing(world.repository / place, errno.EIO):
+        for look in (
+            lambda: world.workspaces.inspect_repository(ref.repository),
+            lambda: world.workspaces.inspect(ref),
+        ):
+            with pytest.raises(Unavailable):
+                look()
+    assert world.workspaces.inspect(ref).presence is Presence.READY
+
+
+def test_a_store_nobody_can_look_at_is_not_missing(world: GitWorld, tmp_path: Path) -> None:
+    ref = world.made()
+    store = tmp_path / "store"
+    store.mkdir(mode=0o755)
+    alternates = world.repository / ".git/objects/info/alternates"
+    world.write(alternates, f"{store}\n", world.owner)
+    with failing(store, errno.EIO), pytest.raises(Unavailable):
+        world.workspaces.mounts(ref)
+    assert str(store) in {mount.source for mount in world.workspaces.mounts(ref)}
