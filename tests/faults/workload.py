@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from controller.reconcile.exits import HEALTHY_AFTER
 from controller.runtime.protocol import LABEL_MANIFEST, WorkloadSpec
 
 from .crash_world import Checkpoint, CrashWorld
@@ -130,6 +131,7 @@ def _worktree_gone(world: CrashWorld) -> None:
 
 def _pruned(world: CrashWorld) -> None:
     """The repository forgets its worktree, whose drafts are still on the disk."""
+    world.tick(HEALTHY_AFTER.total_seconds())  # a second repair within that time would count as a failure
     _leave_work(world, "pruned.txt")
     (admin,) = (world.user.repository / ".git" / "worktrees").iterdir()
     shutil.rmtree(admin)
