@@ -11,7 +11,8 @@ import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from controller.errors import Retryable, Terminal
@@ -167,17 +168,23 @@ class _Transfer:
             problem = problem or self._quarantine.too_large
             home = {name: value for name, value in home.items() if value in whole}
             logged &= whole
-            try:
+            with self._told_as_damage():
                 pack = self._pack({*home.values(), *logged}, known)
-            except GitOutOfMemory:
-                raise
-            except GitFailed as error:
-                raise _damaged(self._ref, error.message) from error
         if pack is not None:
             self._check(pack)
             self._unpack(pack)
         self._check_complete({*home.values(), *logged})
         return Brought(home, logged, problem=problem)
+
+    @contextmanager
+    def _told_as_damage(self) -> Iterator[None]:
+        """Tell git's no as damage of the instance's commits; want of memory is told as what it is."""
+        try:
+            yield
+        except GitOutOfMemory:
+            raise
+        except GitFailed as error:
+            raise _damaged(self._ref, error.message) from error
 
     def _left(self) -> float:
         """Return the seconds that are left, for one command."""
@@ -237,14 +244,13 @@ class _Transfer:
 
     def _check(self, pack: str) -> None:
         """Let git look at every object before the user's repository is touched: what dies there leaves its files."""
-        try:
-            self._quarantine.git.run("index-pack", _STRICT, f"--threads={THREADS}", pack, timeout=self._left())
-        except GitOutOfMemory:
-            raise
-        except GitFailed as error:
-            if "fsck error" in error.stderr:
-                raise _RefusedError(error.message) from error
-            raise _damaged(self._ref, error.message) from error
+        with self._told_as_damage():
+            try:
+                self._quarantine.git.run("index-pack", _STRICT, f"--threads={THREADS}", pack, timeout=self._left())
+            except GitFailed as error:
+                if "fsck error" in error.stderr:
+                    raise _RefusedError(error.message) from error
+                raise
 
     def _unpack(self, pack: str) -> None:
         """Put a pack's objects into the user's repository, as its owner; the pack is opened by us, he may not."""
@@ -258,12 +264,8 @@ class _Transfer:
                 raise Retryable("DiskFull", message, delay=30.0)
             threads = f"--threads={THREADS}"
             command = ("unpack-objects", "-q") if count < _UNPACK_BELOW else ("index-pack", threads, "--stdin")
-            try:
+            with self._told_as_damage():
                 self._git.run(*command, stdin=stream, timeout=self._left())
-            except GitOutOfMemory:
-                raise
-            except GitFailed as error:
-                raise _damaged(self._ref, error.message) from error
 
     def _check_complete(self, tips: set[str]) -> None:
         """Make sure that everything the tips need is in the user's repository, as git does after a fetch."""
@@ -275,12 +277,8 @@ class _Transfer:
         except GitFailed:
             # A damaged branch of the user's fails that as well, and is not the instance's. The whole way back has no
             # need of other refs, and takes long.
-            try:
+            with self._told_as_damage():
                 self._git.run(*command, stdin=wanted, timeout=self._left())
-            except GitOutOfMemory:
-                raise
-            except GitFailed as error:
-                raise _damaged(self._ref, error.message) from error
 
 
 def _sift(
