@@ -15,19 +15,17 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
-import shutil
-import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 from controller.errors import Retryable, Terminal, Unavailable
+
+from . import git_process
 
 # Importing GitPython looks for git; a machine without it must get our message, not a traceback.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -42,7 +40,6 @@ SLOWEST = 4 << 20
 OLDEST_GIT = (2, 38)
 """The first git that honours ``safe.directory`` from the command line for every command."""
 
-_BLOCK = 64 << 10
 _NO_PROGRAM = 127  # what env answers
 _OUT_OF_MEMORY = re.compile(r"out of memory|cannot allocate memory", re.IGNORECASE)
 
@@ -162,9 +159,9 @@ class Git:
             if limit is None:
                 out, err = process.communicate(input=data, timeout=timeout)
             else:
-                out, err = _listen(process, limit, timeout)
+                out, err = git_process.listen(process, limit, timeout)
         except subprocess.TimeoutExpired as error:
-            _end(process)
+            git_process.end(process)
             raise GitTimedOut(
                 f"git {args[0]} in {self.git_dir} did not end within {timeout:g} s and was stopped"
             ) from error
@@ -210,7 +207,7 @@ class Git:
 
         def stop() -> None:
             overdue.set()
-            _kill(process)  # and the pipes are left to whoever is using them
+            git_process.kill(process)  # and the pipes are left to whoever is using them
 
         limit = threading.Timer(timeout, stop)
         limit.daemon = True
@@ -222,7 +219,7 @@ class Git:
                 broken = True
             _, err = process.communicate(timeout=timeout)
         except BaseException as error:
-            _end(process)
+            git_process.end(process)
             if overdue.is_set() or isinstance(error, subprocess.TimeoutExpired):
                 raise GitTimedOut(f"git {args[0]} did not end within {timeout:g} s") from error
             raise
@@ -246,9 +243,9 @@ class Git:
             **_ENVIRONMENT,
             **self.env,
         }
-        prefix, arguments = _as_user(self.owner, self.git_dir)
+        prefix, arguments = git_process.as_user(self.owner, self.git_dir)
         command = [
-            *_with_memory(self.memory),
+            *git_process.with_memory(self.memory),
             *prefix,
             # GitPython hands down our whole environment (credentials, GIT_*): start from an empty one.
             *("env", "-i", *(f"{name}={value}" for name, value in environment.items())),
@@ -278,92 +275,6 @@ class Git:
 
 def _not_installed() -> Terminal:
     return Terminal("GitNotFound", "git is not installed on this machine: install git 2.38 or newer")
-
-
-def _as_user(owner: tuple[int, int], git_dir: str) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return what makes a process run as ``owner``: words before the command, arguments of the process.
-
-    ``setpriv`` (util-linux) does it after the exec. Python's own ``user=`` has to fork this whole process instead of
-    sharing its memory, which costs 10 ms at 100 MiB; it is the fallback.
-    """
-    if owner[0] == os.geteuid():
-        return (), {}
-    if os.geteuid() != 0:
-        raise Terminal(
-            "RepositoryNotOwned",
-            f"{git_dir} belongs to uid {owner[0]} and the controller runs as uid {os.geteuid()}: git would run what "
-            "the other user's configuration says. Run the controller as that user or as root.",
-        )
-    if not _has("setpriv"):
-        return (), {"user": owner[0], "group": owner[1], "extra_groups": []}
-    return ("setpriv", f"--reuid={owner[0]}", f"--regid={owner[1]}", "--clear-groups", "--no-new-privs"), {}
-
-
-def _with_memory(most: int | None) -> tuple[str, ...]:
-    """Return the words before a command that bound its memory (``prlimit``, util-linux); without that none.
-
-    What counts is what it writes to: git maps whole packs, and an honest one may be larger than any memory.
-    """
-    return () if most is None or not _has("prlimit") else ("prlimit", f"--data={most}:{most}")
-
-
-@cache
-def _has(program: str) -> bool:
-    return shutil.which(program) is not None
-
-
-def _listen(process: subprocess.Popen[bytes], limit: int, timeout: float) -> tuple[bytes, bytes]:
-    """Wait for the end of a process as ``communicate`` does, or stop it once it has said more than ``limit`` bytes."""
-    if process.stdout is None or process.stderr is None:  # both were asked for
-        raise AssertionError
-    deadline = time.monotonic() + timeout
-    said, err = bytearray(), bytearray()
-    with selectors.DefaultSelector() as ready:
-        ready.register(process.stdout, selectors.EVENT_READ, said)
-        ready.register(process.stderr, selectors.EVENT_READ, err)
-        while ready.get_map() and len(said) <= limit:
-            for key, _ in ready.select(max(0.0, deadline - time.monotonic())):
-                block = os.read(key.fd, _BLOCK)
-                if not block:
-                    ready.unregister(key.fileobj)
-                key.data.extend(block)
-            del err[:-_BLOCK]  # its last words are what counts
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(process.args, timeout)
-    if len(said) > limit:
-        _kill(process)
-    else:
-        process.wait(max(1.0, deadline - time.monotonic()))
-    _close(process)
-    return bytes(said), bytes(err)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _kill(process)
-    _close(process)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream is not None:
-            try:
-                stream.close()
-            except BrokenPipeError:
-                continue
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process group: politely, so that git removes its lock files, then for good."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            continue
-        break
 
 
 def _failure(args: Sequence[str], git_dir: str, output: Output) -> Retryable:
