@@ -6,7 +6,7 @@ import logging
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from api.problems import Invalid, Refused
 from api.wire import MAX_PAGE, Attach, FieldError, NewInput, Page, Plan
@@ -76,11 +76,11 @@ def create_input(store: TheStore, name: str, body: NewInput, idempotency_key: Id
 
 
 @router.get("/inputs/{id}", response_model=Input)
-def get_input(store: TheStore, name: str, id: str) -> Response:  # noqa: A002 - the field's name
+def get_input(store: TheStore, name: str, input_id: Annotated[str, Path(alias="id")]) -> Response:
     """Show how far a prompt came."""
-    found = store.inputs.get(id)
+    found = store.inputs.get(input_id)
     if found.instance != name:
-        raise NotFound("InputNotFound", f"instance {name[:100]!r} has no input {id[:100]!r}")
+        raise NotFound("InputNotFound", f"instance {name[:100]!r} has no input {input_id[:100]!r}")
     return answer(found)
 
 

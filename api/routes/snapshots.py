@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 
@@ -39,14 +39,14 @@ def get_snapshot(
     store: TheStore,
     controller: TheController,
     repository: str,
-    id: str,  # noqa: A002 - the field's name
+    snapshot_id: Annotated[str, Path(alias="id")],
     *,
     instance: InstanceName = None,
     diff: Annotated[bool, Query(description="Add the difference as text, at most 256 KiB of it.")] = False,
 ) -> Response:
     """Show a snapshot with the files that differ from the commit it stands on."""
     known = store.repositories.get(repository).metadata.name
-    return answer(controller.snapshot(known, id, instance, diff=diff))
+    return answer(controller.snapshot(known, snapshot_id, instance, diff=diff))
 
 
 @router.post("/{repository}/{id}/restore", response_model=SnapshotRestored, responses=problems(409, 502))
@@ -54,7 +54,7 @@ def restore_snapshot(
     store: TheStore,
     controller: TheController,
     repository: str,
-    id: str,  # noqa: A002 - the field's name
+    snapshot_id: Annotated[str, Path(alias="id")],
     body: RestoreRequest,
     instance: InstanceName = None,
 ) -> Response:
@@ -63,6 +63,6 @@ def restore_snapshot(
     Nothing that exists is overwritten: a conflict is refused and changes nothing. The snapshot stays.
     """
     known = store.repositories.get(repository).metadata.name
-    done = controller.restore_snapshot(known, id, instance, body)
+    done = controller.restore_snapshot(known, snapshot_id, instance, body)
     logger.info("snapshot restored", extra={"cco_repository": known, "cco_snapshot": done.snapshot.id})
     return answer(done)

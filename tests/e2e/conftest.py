@@ -58,7 +58,7 @@ def system(session_system: System, request: pytest.FixtureRequest) -> Iterator[S
 
 @pytest.fixture
 def repository(system: System, tmp_path: Path) -> Iterator[Path]:
-    """A registered repository named ``shop-XXXXXX``; its instances are deleted after the test."""
+    """A registered repository of a name of its own; its instances are deleted after the test."""
     made = make_repository(tmp_path / f"shop-{secrets.token_hex(3)}")
     system.cco("init", str(made), "--name", made.name, "--no-manifest")
     yield made
