@@ -83,7 +83,7 @@ def test_the_key_reaches_the_model_and_nobody_else(make_box: Callable[..., Agent
     ],
 )
 def test_a_token_is_in_claudes_environment_only(
-    make_box: Callable[..., AgentBox], model: ScriptedModel, name: str, passed_on: bool
+    make_box: Callable[..., AgentBox], model: ScriptedModel, name: str, *, passed_on: bool
 ) -> None:
     token = "sk-ant-oat01-not-a-real-token"  # noqa: S105 - not a real one
     script = "STEP bash env > of-a-command STEP say hello"
