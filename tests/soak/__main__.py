@@ -36,6 +36,11 @@ CONVERGE_SECONDS = 420.0
 """The longest legal wait is a crash loop's delay (300 s) and what comes after it."""
 MAX_RSS_SLOPE = 1.0
 MAX_FDS_SLOPE = 2.0
+SLOPE_HOURS = 6.0
+"""Only so long a life has a slope to speak of. Before that memory is filled that has an end: what the controller
+remembers of files and commits, the last lines of its log; and Python asks for it by the whole MiB."""
+MAX_RSS_GROWTH = 6.0
+"""MiB, for a shorter life."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -140,10 +145,14 @@ def _round(fleet: Fleet, fault: Fault, *, at_rest: bool) -> str:
 def _grown(summaries: dict[str, dict[str, float]]) -> list[str]:
     """Return what grew; a short soak says nothing about growth by the hour."""
     return [
-        f"{module}: {key} is {summary[key]}"
+        f"{module}: {key} is {summary[key]}, at most {most:g} is right"
         for module, summary in summaries.items()
-        for key, most in (("rss_slope_mib_per_hour", MAX_RSS_SLOPE), ("fds_slope_per_hour", MAX_FDS_SLOPE))
-        if summary.get("hours", 0) >= 0.4 and summary[key] > most
+        if (hours := summary.get("hours", 0)) >= 0.4
+        for key, most in (
+            ("rss_slope_mib_per_hour", MAX_RSS_SLOPE) if hours >= SLOPE_HOURS else ("rss_growth_mib", MAX_RSS_GROWTH),
+            ("fds_slope_per_hour", MAX_FDS_SLOPE),
+        )
+        if summary[key] > most
     ]
 
 

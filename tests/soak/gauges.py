@@ -44,13 +44,14 @@ class Gauge:
         return life[len(life) // 4 :]
 
     def summary(self) -> dict[str, float]:
-        """Return the trends: MiB an hour, open files at the first and the last look, the most threads."""
+        """Return the trends: MiB in all and an hour, open files at the first and the last look, the most threads."""
         life = self.longest()
         if len(life) < 2:
             return {}
         return {
             "hours": round((life[-1].at - life[0].at) / HOUR, 3),
             "rss_mib": round(life[-1].rss, 1),
+            "rss_growth_mib": round(life[-1].rss - life[0].rss, 1),
             "rss_slope_mib_per_hour": round(slope([(each.at / HOUR, each.rss) for each in life]), 2),
             "fds_slope_per_hour": round(slope([(each.at / HOUR, each.fds) for each in life]), 2),
             "fds_first": life[0].fds,

@@ -80,6 +80,8 @@ BOUNDS = [
         "MAX_RSS_SLOPE = 1.0\nMAX_FDS_SLOPE = 2.0",
         "at most 1 MiB an hour, open files by at most 2",
     ),
+    ("34", "tests/soak/__main__.py", "SLOPE_HOURS = 6.0", "that lived for six hours"),
+    ("34", "tests/soak/__main__.py", "MAX_RSS_GROWTH = 6.0", "of a shorter life by at most 6 MiB altogether"),
 ]
 """Number, file, what stands there, and how the page tells it."""
 

@@ -6,9 +6,12 @@ import argparse
 from random import Random
 from typing import cast
 
+import pytest
+
 from faults.world.installation import World
-from soak.__main__ import _soak
+from soak.__main__ import _grown, _soak
 from soak.chaos import DEATHS, FAULTS, OF_TALKERS, Fleet
+from soak.gauges import Gauge, Sample
 
 NO_WORLD = cast("World", None)
 
@@ -41,3 +44,23 @@ def test_what_only_the_real_client_has_is_only_aimed_at_it() -> None:
     assert {fleet.one() for _ in range(50)} == {"light", "real", "other"}
     assert set(OF_TALKERS) < set(FAULTS)
     assert not set(FAULTS) & set(DEATHS)
+
+
+@pytest.mark.parametrize(
+    ("hours", "mib", "files", "grown"),
+    [
+        (0.3, 20.0, 50, []),
+        (1.0, 5.0, 0, []),
+        (1.0, 10.0, 0, ["rss_growth_mib"]),
+        (1.0, 0.0, 5, ["fds_slope_per_hour"]),
+        (24.0, 20.0, 0, []),
+        (24.0, 30.0, 60, ["rss_slope_mib_per_hour", "fds_slope_per_hour"]),
+    ],
+)
+def test_growth_is_judged_by_the_hour_once_there_are_enough_of_them(
+    hours: float, mib: float, files: int, grown: list[str]
+) -> None:
+    points = [number / 100 for number in range(101)]
+    samples = [Sample(at * hours * 3600, 1, 70 + mib * at, 90 + round(files * at), 20) for at in points]
+    told = _grown({"controller": Gauge(samples).summary()})
+    assert [each.split(":")[1].split()[0] for each in told] == grown
