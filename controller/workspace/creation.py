@@ -24,7 +24,7 @@ from .private import Seed
 from .record import Record, StatePaths
 from .refs import Move
 from .repository import Repository, is_partial, locate, object_stores, read_config, require_complete
-from .safe_files import is_file, is_folder, missing_above
+from .safe_files import is_folder, missing_above
 from .snapshot import working_commit
 from .transfer import COMMITS_DAMAGED
 from .types import Presence, WorkspaceRef
@@ -310,12 +310,12 @@ def _fill(repository: Repository, ref: WorkspaceRef, admin: str, start: Start, l
     and are never written over, unless all of them were gone and we did not finish writing them again.
     """
     fresh = not memory.complete
-    has_index = is_file(os.path.join(admin, "index"), follow=True)
+    has_index = worktree.has_index(admin)
     if not memory.refilling and not worktree.is_empty(ref.worktree):
         if has_index and fresh:
             worktree.give_away(repository, ref)
         elif not has_index and not fresh:
-            worktree.follow(repository, ref, admin)
+            worktree.make_index(repository, ref, admin)
         if has_index or not fresh:
             return
     now = refs.read_instance_refs(repository.git, RefNames(ref.instance, ref.uid, ref.attempt), ref.branch)

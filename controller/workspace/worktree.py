@@ -277,8 +277,7 @@ def fill(
     LFS stay pointers and nothing is fetched. Git inherits the instance's lock: should we be killed, the next one
     to fill waits for it to end.
     """
-    with suppress(FileNotFoundError):
-        os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
+    _clear_for_index(admin)
     git = repository.git.at(admin, ref.worktree).with_env(filters_off(config))
     if config.get("core.sparsecheckout") == "true" and config.get("extensions.worktreeconfig") == "true":
         # Git copied the setting; a person's next git command here would take files away under the agent.
@@ -293,6 +292,30 @@ def give_away(repository: Repository, ref: WorkspaceRef) -> None:
     """Let the agent own the files, where that is not the repository's owner anyway."""
     if repository.owner != ref.owner:
         chown_tree(ref.worktree, ref.owner)
+
+
+def has_index(admin: str) -> bool:
+    """Tell whether there is an index; one that a power cut has emptied is none."""
+    return _is_written(os.path.join(admin, "index"))
+
+
+def make_index(repository: Repository, ref: WorkspaceRef, admin: str) -> None:
+    """Make the index that is missing, with what HEAD has; no file is looked at.
+
+    Raises:
+        Retryable: ``GitFailed``.
+    """
+    _clear_for_index(admin)
+    repository.git.at(admin, ref.worktree).run("read-tree", "HEAD")
+
+
+def _clear_for_index(admin: str) -> None:
+    """Take away what is in the way of an index where there is none."""
+    with suppress(FileNotFoundError):
+        os.unlink(os.path.join(admin, "index.lock"))  # of a git that was killed here; ours alone, we hold the lock
+    if not has_index(admin):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(admin, "index"))
 
 
 def follow(repository: Repository, ref: WorkspaceRef, admin: str) -> bool:

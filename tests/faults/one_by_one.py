@@ -47,6 +47,7 @@ def run_with(world: CrashWorld, reference: Reference, step: Step, fault: Fault) 
         try:
             deaths = world.work()
             if fault.mode not in CRASHES:
+                world.tick(step.mended_after)
                 world.resync()
                 world.work()  # what a wrong answer spoiled is mended one resync later
         except AssertionError as error:

@@ -23,6 +23,7 @@ from .crash_world import Checkpoint, CrashWorld
 from .facts import Facts, git, git_dir_of, read_facts
 from .injector import Call, Injector
 
+FORGIVEN_AFTER = HEALTHY_AFTER.total_seconds()
 OTHER_IMAGE = "cc-orchestrator/instance:next"
 UNTOLD = frozenset(
     {
@@ -40,11 +41,17 @@ IDENTIFIER = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One act of a person or the agent; ``drift`` when it is done to the world behind the product's back."""
+    """One act of a person or the agent.
+
+    Attributes:
+        drift: it is done to the world behind the product's back.
+        mended_after: seconds until the resync that mends what a wrong answer has spoiled.
+    """
 
     name: str
     act: Callable[[CrashWorld], None]
     drift: bool = False
+    mended_after: float = 0.0
 
 
 def _create(world: CrashWorld) -> None:
@@ -129,9 +136,13 @@ def _worktree_gone(world: CrashWorld) -> None:
     shutil.rmtree(world.ref().worktree)
 
 
+def _later(world: CrashWorld) -> None:
+    """It is ready for so long that its failures are forgiven, and the next repair is not one too many."""
+    world.tick(FORGIVEN_AFTER)
+
+
 def _pruned(world: CrashWorld) -> None:
     """The repository forgets its worktree, whose drafts are still on the disk."""
-    world.tick(HEALTHY_AFTER.total_seconds())  # a second repair within that time would count as a failure
     _leave_work(world, "pruned.txt")
     (admin,) = (world.user.repository / ".git" / "worktrees").iterdir()
     shutil.rmtree(admin)
@@ -171,6 +182,8 @@ STEPS = (
     Step("removed by hand", _removed, drift=True),
     Step("killed", _killed, drift=True),
     Step("worktree gone", _worktree_gone, drift=True),
+    # A failed look leaves it in doubt whether it was ready all the time, so that begins anew.
+    Step("ten minutes later", _later, mended_after=FORGIVEN_AFTER),
     Step("registration pruned", _pruned, drift=True),
     Step("delete", _delete),
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controller.errors import Terminal
+from controller.workspace.git import Git, GitFailed
+from controller.workspace.git import Output as GitOutput
 from controller.workspace.types import Presence, Unsaved, WorkspaceRef
 from support.git_world import GitWorld
 
@@ -64,14 +67,43 @@ def test_files_of_people_in_a_broken_worktree_are_kept(world: GitWorld) -> None:
     assert world.agent(ref, "status", "--porcelain").splitlines() == [" M README.md", "?? new.txt"]
 
 
-def test_lost_index_is_made_again_and_no_file_is_written_over(world: GitWorld) -> None:
+@pytest.mark.parametrize("lost", ["gone", "emptied", "while git was killed", "beside a HEAD of a person's"])
+def test_lost_index_is_made_again_and_no_file_is_written_over(world: GitWorld, lost: str) -> None:
     ref = world.made()
     world.agent_writes(ref, "README.md", "changed")
-    (world.repository / ".git/worktrees/web/index").unlink()
+    admin = world.repository / ".git/worktrees/web"
+    (admin / "index").unlink()
+    if lost == "emptied":
+        world.write(admin / "index", "", world.owner)
+    elif lost == "while git was killed":
+        world.write(admin / "index.lock", "half of it", world.owner)
+    elif lost == "beside a HEAD of a person's":
+        world.write(admin / "HEAD", world.user("rev-parse", "main"), world.owner)
     assert presence(world, ref) is Presence.BROKEN
     world.create(ref)
     assert presence(world, ref) is Presence.READY
     assert (Path(ref.worktree) / "README.md").read_text() == "changed"
+    staged = world.user("-c", f"safe.directory={ref.worktree}", "diff", "--cached", "--name-only", cwd=ref.worktree)
+    assert staged == ""
+
+
+def test_repair_in_which_git_fails_is_not_taken_for_one(world: GitWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = world.made()
+    (world.repository / ".git/worktrees/web/index").unlink()
+    run = Git.run
+
+    def failing(git: Git, *args: str, **options: Any) -> GitOutput:  # noqa: ANN401  # handed on as they come
+        if args[0] == "read-tree":
+            raise GitFailed("git read-tree failed", "no")
+        return run(git, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Git, "run", failing)
+        with pytest.raises(GitFailed):
+            world.create(ref)
+    assert presence(world, ref) is Presence.BROKEN
+    world.create(ref)
+    assert presence(world, ref) is Presence.READY
 
 
 def test_only_our_registration_is_mended(world: GitWorld) -> None:
