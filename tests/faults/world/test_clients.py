@@ -14,7 +14,7 @@ from faults.world.installation import World
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
 
-DEAD_READERS, HALF_OPEN = 50, 200
+DEAD_READERS, HALF_OPEN = 100, 500
 GROWTH = 20 << 20
 CHANGES = 300
 
@@ -53,7 +53,8 @@ def test_clients_that_never_read_cost_little_and_hold_up_nobody(world: World) ->
     token = (world.system.state_dir / "token").read_text().strip()
     host = f"Host: 127.0.0.1:{world.system.port}"
     watch = f"GET /api/watch HTTP/1.1\r\n{host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    half = f"GET /api/instances HTTP/1.1\r\n{host}\r\n".encode()
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    half = f"GET /_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n{host}\r\n{upgrade}".encode()
     calm = answer_times(world, 100)[95]
     seen: list[int] = []
     done = threading.Event()

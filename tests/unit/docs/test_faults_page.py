@@ -59,8 +59,8 @@ BOUNDS = [
     (
         "30",
         "tests/faults/world/test_clients.py",
-        "DEAD_READERS, HALF_OPEN = 50, 200",
-        "50 watchers that never read, 200",
+        "DEAD_READERS, HALF_OPEN = 100, 500",
+        "100 watchers that never read, 500",
     ),
     ("30", "tests/faults/world/test_clients.py", "GROWTH = 20 << 20", "less than 20 MiB"),
     (
