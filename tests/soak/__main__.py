@@ -106,6 +106,7 @@ def _soak(fleet: Fleet, options: argparse.Namespace) -> dict[str, Any]:
         "instances": options.instances,
         "rounds": rounds,
         "commits": fleet.work,
+        "retries": fleet.retries,
         "faults": dict(sorted(told.items())),
         "violations": violations,
         "processes": summaries,

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from controller.resources import DisplayState, display_state
+from controller.resources import DisplayState, display_state, find_condition
 from faults.facts import run
 from faults.world.installation import CLIENT, World, git
 from support.model_container import away
@@ -32,6 +32,8 @@ class Fleet:
 
     Attributes:
         names: all of them; ``talkers`` run the real client.
+        work: commits made.
+        retries: starts of instances that failed too often to be started again without a person.
     """
 
     world: World
@@ -39,6 +41,7 @@ class Fleet:
     talkers: frozenset[str]
     chance: random.Random
     work: int = 0
+    retries: int = 0
 
     def up(self) -> list[str]:
         """Return those whose session is up now."""
@@ -56,7 +59,11 @@ class Fleet:
         return status.attempt, status.restarts, status.started_at
 
     def is_up_again(self, name: str, before: tuple[object, ...]) -> bool:
-        """Tell whether it is up, and in another run."""
+        """Tell whether it is up, and in another run; one that was given up is retried, as a person would."""
+        ready = find_condition(self.world.get(name).status.conditions, "Ready")
+        if ready is not None and ready.reason == "CrashLoop":
+            self.retries += 1
+            self.world.system.cco("retry", name)
         return self.run_of(name) != before and name in self.up()
 
     def do_work(self, how_many: int = 3) -> None:
