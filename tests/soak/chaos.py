@@ -63,7 +63,7 @@ class Fleet:
         ready = find_condition(self.world.get(name).status.conditions, "Ready")
         if ready is not None and ready.reason == "CrashLoop":
             self.retries += 1
-            self.world.system.cco("retry", name)
+            self.world.system.cco("retry", name, "--timeout", "100s")
         return self.run_of(name) != before and name in self.up()
 
     def do_work(self, how_many: int = 3) -> None:
