@@ -63,6 +63,8 @@ class StreamServer:
     def stop(self) -> None:
         """Stop answering and remove the socket, unless another controller has put its own in that place."""
         if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes it up: it looks POLL_SECONDS apart otherwise
             self._server.shutdown()
             self._thread.join(5.0)
         with contextlib.suppress(FileNotFoundError):

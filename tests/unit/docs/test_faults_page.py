@@ -35,7 +35,7 @@ BOUNDS = [
         "COUNT = 100 if EVERYTHING else 20",
         "20 instances run (`make faults`: 100)",
     ),
-    ("3", "tests/unit/core/test_two_controllers.py", "assert took <= 1.0", "at most 1 s after"),
+    ("3", "tests/integration/controller/test_two_controllers.py", "assert took <= 1.0", "at most 1 s after"),
     ("7", "tests/faults/engine/test_silence.py", "RENAMES = 400", "400 renames"),
     (
         "8",
