@@ -53,6 +53,8 @@ def _create(path: Path) -> None:
             folder = path.parent.stat()
             if os.geteuid() == 0 and folder.st_uid != 0:
                 os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+            file.flush()
+            os.fsync(file.fileno())  # after a power cut an empty file would be a token that nobody is to use
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(draft)
     finally:

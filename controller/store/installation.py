@@ -50,7 +50,10 @@ def remember_installation(database: Path, identity: str) -> None:
         made = path.with_name(f"{FILE_NAME}.new")
         made.unlink(missing_ok=True)
         create_private(made)
-        made.write_text(f"{identity}\n", encoding="ascii")
+        with made.open("w", encoding="ascii") as file:
+            file.write(f"{identity}\n")
+            file.flush()
+            os.fsync(file.fileno())  # after a power cut an empty file would say that all of this is another's
         made.replace(path)
     create_private(path)
     _former(database).unlink(missing_ok=True)

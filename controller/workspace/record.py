@@ -115,7 +115,7 @@ def save(paths: StatePaths, record: Record) -> None:
     """Write the memory; the folder is made when it is missing."""
     paths.ensure()
     content = json.dumps({"schema": _SCHEMA, **asdict(record)}, ensure_ascii=True, indent=1)
-    write_file(paths.record, content.encode(), mode=0o600)
+    write_file(paths.record, content.encode(), mode=0o600, durable=True)
 
 
 def forget(paths: StatePaths) -> None:

@@ -191,8 +191,13 @@ def make_directories(path: str, owner: tuple[int, int], *, mode: int = 0o755) ->
         os.close(fd)
 
 
-def write_file(path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Replace a file atomically; its folder must exist and must not be a link."""
+def write_file(
+    path: str, content: bytes, *, mode: int, owner: tuple[int, int] | None = None, durable: bool = False
+) -> None:
+    """Replace a file atomically; its folder must exist and must not be a link.
+
+    With ``durable`` it is on the disk before it has its name: not even a power cut leaves the name of an empty file.
+    """
     name = os.path.basename(path)
     temporary = f".{name}.new"  # the caller holds the lock of what it writes: nobody else uses the name
     with open_directory(os.path.dirname(path)) as folder:
@@ -207,6 +212,9 @@ def write_file(path: str, content: bytes, *, mode: int, owner: tuple[int, int] |
                 os.fchmod(stream.fileno(), mode)
                 if owner is not None and os.geteuid() == 0:
                     os.fchown(stream.fileno(), *owner)
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             os.unlink(temporary, dir_fd=folder)

@@ -13,8 +13,10 @@ import pytest
 
 from controller.errors import Conflict, Retryable, Terminal, Unavailable
 from controller.workspace import worktree
+from controller.workspace.record import StatePaths
 from controller.workspace.types import Presence, WorkspaceRef
 from support.git_world import OWNERS, GitWorld, git_world
+from support.power_cut import watching_the_disk
 
 
 def presence(world: GitWorld, ref: WorkspaceRef) -> Presence:
@@ -354,3 +356,12 @@ def test_state_that_cannot_be_read_is_not_taken_for_absent(world: GitWorld) -> N
         world.workspaces.inspect(ref)
     with pytest.raises(Unavailable):
         world.workspaces.remove(ref)
+
+
+def test_whose_a_workspace_is_is_on_the_disk_before_anything_is_made(
+    world: GitWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut that leaves an empty memory would need a person."""
+    with watching_the_disk(monkeypatch) as disk:
+        ref = world.made()
+    assert disk.has(Path(StatePaths.of(ref).record))

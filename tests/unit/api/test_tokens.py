@@ -11,6 +11,7 @@ import pytest
 from api.tokens import check_listen, is_loopback, load_or_create_token
 from controller.errors import Terminal
 from controller.settings import Settings
+from support.power_cut import watching_the_disk
 
 
 def test_a_token_is_made_once_and_private(settings: Settings) -> None:
@@ -21,6 +22,12 @@ def test_a_token_is_made_once_and_private(settings: Settings) -> None:
     assert stat.S_IMODE(settings.token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(settings.state_dir.stat().st_mode) == 0o700
     assert list(settings.state_dir.iterdir()) == [settings.token_file]
+
+
+def test_a_token_is_on_the_disk_before_it_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watching_the_disk(monkeypatch) as disk:
+        load_or_create_token(settings)
+    assert disk.has(settings.token_file)
 
 
 def test_many_first_starts_agree(settings: Settings) -> None:
