@@ -4,6 +4,8 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# Unit tests wait as long as they compute, so each processor has two of them.
+UNIT := --numprocesses $$((2 * $$(nproc))) tests/unit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +22,8 @@ down: ## Stop the system and its instances, losing nothing; remove what the demo
 test: setup images unit ## Every test, with containers and a browser
 	@bash scripts/test.sh
 
-test-unit: setup ## The tests that need no Docker (a minute or two)
-	$(PYTEST) --numprocesses auto tests/unit
+test-unit: setup ## The quick tests, a minute; none needs Docker
+	$(PYTEST) $(UNIT)
 
 faults: setup images ## Kill the controller, and let all else fail, at every side effect (hours; `make test` tries a spread)
 	TEST_FAULTS=all $(PYTEST) --numprocesses auto tests/faults
@@ -53,7 +55,7 @@ static: setup
 unit: setup
 	mkdir -p test-results
 	rm -f .coverage .coverage.*
-	$(PYTEST) --numprocesses auto --cov --cov-report= --junitxml=test-results/unit.xml tests/unit
+	$(PYTEST) --cov --cov-report= --junitxml=test-results/unit.xml $(UNIT)
 
 setup: ## The Python environment .venv and, as root on Debian or Ubuntu, the programs tests need
 	@sh scripts/environment.sh dev

@@ -25,9 +25,9 @@ EVERYTHING = os.environ.get("TEST_FAULTS") == "all"
 SEED = int(os.environ.get("TEST_FAULTS_SEED", "1"))
 CRASHES = (Mode.CRASH_BEFORE, Mode.CRASH_AFTER)
 OTHERS = (Mode.ERROR, Mode.LOST_ANSWER, Mode.STALE)
-AT_MOST = 8
+AT_MOST = 6
 """Runs of the other modes for each step."""
-AT_MOST_OF_A_DRIFT = 5
+AT_MOST_OF_A_DRIFT = 4
 """Runs of each mode for a step in which the world drifts."""
 LEAST_K = 600
 """Fewer side effects than that in the workload, and the injector has lost sight of a seam."""
