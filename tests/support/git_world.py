@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import uuid
@@ -37,6 +38,18 @@ _IDENTITY = {
     "GIT_CONFIG_KEY_0": "core.fsync",
     "GIT_CONFIG_VALUE_0": "none",
 }
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return path to mode, owner and content of all in a folder."""
+    found: dict[str, tuple[int, int, bytes]] = {}
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent) / name
+            info = path.lstat()
+            content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""
+            found[str(path)] = (info.st_mode, info.st_uid, content)
+    return found
 
 
 class GitWorld:

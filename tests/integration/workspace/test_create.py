@@ -15,24 +15,12 @@ from controller.errors import Conflict, Retryable, Terminal, Unavailable
 from controller.workspace import worktree
 from controller.workspace.record import StatePaths
 from controller.workspace.types import Presence, WorkspaceRef
-from support.git_world import OWNERS, GitWorld, git_world
+from support.git_world import OWNERS, GitWorld, everything, git_world
 from support.power_cut import watching_the_disk
 
 
 def presence(world: GitWorld, ref: WorkspaceRef) -> Presence:
     return world.workspaces.inspect(ref).presence
-
-
-def everything(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return path to mode, owner and content of all in a folder."""
-    found: dict[str, tuple[int, int, bytes]] = {}
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(parent) / name
-            info = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""
-            found[str(path)] = (info.st_mode, info.st_uid, content)
-    return found
 
 
 def test_worktree_is_real_and_clean_for_people_and_for_the_agent(any_world: GitWorld) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +11,11 @@ from controller.errors import Terminal
 from controller.workspace.git import Git, GitFailed
 from controller.workspace.git import Output as GitOutput
 from controller.workspace.types import Presence, Unsaved, WorkspaceRef
-from support.git_world import GitWorld
+from support.git_world import GitWorld, everything
 
 
 def presence(world: GitWorld, ref: WorkspaceRef) -> Presence:
     return world.workspaces.inspect(ref).presence
-
-
-def everything(folder: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return path to mode, owner and content of all in a folder."""
-    found: dict[str, tuple[int, int, bytes]] = {}
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(parent) / name
-            info = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""
-            found[str(path)] = (info.st_mode, info.st_uid, content)
-    return found
 
 
 def test_folder_removed_by_hand_comes_back_with_the_branch_untouched(any_world: GitWorld) -> None:
