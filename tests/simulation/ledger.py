@@ -97,8 +97,10 @@ class Ledger:
             return -1
 
     def _has_cause(self, container: FakeContainer) -> bool:
-        """Tell whether a person, the disk, the worktree or a silent agent gave reason to stop a container."""
+        """Tell whether a person, the disk, the worktree or a silent agent gave reason to stop it, or it just ended."""
         uid = container.spec.uid
+        if self.world.engine.ends_at_once(container.spec.name):
+            return True
         try:
             instance = self.world.stepped.store.instances.get_by_uid(uid)
         except NotFound:

@@ -170,6 +170,10 @@ class FakeEngine:
         else:
             self._crash_on_start[name] = (exit_code, oom)
 
+    def ends_at_once(self, name: str) -> bool:
+        """Tell whether :meth:`crash_on_start` said so."""
+        return name in self._crash_on_start
+
     def remove_by_hand(self, uid: str) -> None:
         """Do what ``docker rm -f`` does behind our back."""
         with self.lock:
