@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from controller.errors import CcoError
+from controller.reconcile.workqueue import BACKOFF_LIMIT
 from support.fake_engine import unavailable
 from support.simulated_threads import Schedule, Stuck
 
@@ -248,6 +249,7 @@ class Simulation:
         """Go on until everything is as declared, or not for a true reason; then nothing more may be written."""
         end = self.schedule.now + CONVERGENCE_SECONDS
         first_step = self.steps
+        self.run_for(1.0)  # a status of before may agree with the world by accident
         while found := self.problems():
             if self.schedule.now > end:
                 self.fail("no convergence: " + "; ".join(found))
@@ -263,7 +265,8 @@ class Simulation:
         if self.process is None:
             return
         self.world.stepped.failures.clear()
-        self.run_for(3.0)
+        refused = self.schedule.now - self.world.stepped.failed_at < BACKOFF_LIMIT
+        self.run_for(BACKOFF_LIMIT if refused else 3.0)  # that it was looked at may be what could not be written
         if found := unseen(self.world):
             self.fail("; ".join(found))
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -28,6 +29,7 @@ class SteppedStore:
 
     Attributes:
         failures: errors for the next writes of a simulated thread, each raised once.
+        failed_at: when that last happened.
         calls: writes of simulated threads, in order.
         watch: called with each write and its positional arguments when it is done.
         log_is_gone: the next look at the change log is told that it does not reach back so far.
@@ -36,6 +38,7 @@ class SteppedStore:
     def __init__(self, store: Store, schedule: Schedule) -> None:
         self.store = store
         self.failures: list[CcoError] = []
+        self.failed_at = -math.inf
         self.calls: list[str] = []
         self._known: dict[tuple[object, ...], Any] = {}
         self._known_at = -1
@@ -97,6 +100,7 @@ class SteppedStore:
         if self._schedule.current is not None:
             self.calls.append(f"{part}.{method}")
             if self.failures:
+                self.failed_at = self._schedule.now
                 raise self.failures.pop(0)
         done = function(*args, **kwargs)
         if self.watch is not None:
