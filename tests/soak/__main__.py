@@ -40,7 +40,8 @@ SLOPE_HOURS = 6.0
 """Only so long a life has a slope to speak of. Before that memory is filled that has an end: what the controller
 remembers of files and commits, the last lines of its log; and Python asks for it by the whole MiB."""
 MAX_RSS_GROWTH = 6.0
-"""MiB, for a shorter life."""
+MAX_FDS_GROWTH = 5.0
+"""MiB, and files, for a shorter life."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,15 +145,14 @@ def _round(fleet: Fleet, fault: Fault, *, at_rest: bool) -> str:
 
 
 def _grown(summaries: dict[str, dict[str, float]]) -> list[str]:
-    """Return what grew; a short soak says nothing about growth by the hour."""
+    """Return what grew; a very short soak says nothing about that."""
+    long = (("rss_slope_mib_per_hour", MAX_RSS_SLOPE), ("fds_slope_per_hour", MAX_FDS_SLOPE))
+    short = (("rss_growth_mib", MAX_RSS_GROWTH), ("fds_growth", MAX_FDS_GROWTH))
     return [
         f"{module}: {key} is {summary[key]}, at most {most:g} is right"
         for module, summary in summaries.items()
         if (hours := summary.get("hours", 0)) >= 0.4
-        for key, most in (
-            ("rss_slope_mib_per_hour", MAX_RSS_SLOPE) if hours >= SLOPE_HOURS else ("rss_growth_mib", MAX_RSS_GROWTH),
-            ("fds_slope_per_hour", MAX_FDS_SLOPE),
-        )
+        for key, most in (long if hours >= SLOPE_HOURS else short)
         if summary[key] > most
     ]
 

@@ -44,7 +44,7 @@ class Gauge:
         return life[len(life) // 4 :]
 
     def summary(self) -> dict[str, float]:
-        """Return the trends: MiB in all and an hour, open files at the first and the last look, the most threads."""
+        """Return the trends: MiB and open files in all, at the end and an hour, and the most threads."""
         life = self.longest()
         if len(life) < 2:
             return {}
@@ -54,8 +54,8 @@ class Gauge:
             "rss_growth_mib": round(life[-1].rss - life[0].rss, 1),
             "rss_slope_mib_per_hour": round(slope([(each.at / HOUR, each.rss) for each in life]), 2),
             "fds_slope_per_hour": round(slope([(each.at / HOUR, each.fds) for each in life]), 2),
-            "fds_first": life[0].fds,
-            "fds_last": life[-1].fds,
+            "fds_growth": life[-1].fds - life[0].fds,
+            "fds": life[-1].fds,
             "threads_most": max(each.threads for each in life),
         }
 
