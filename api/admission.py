@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from http import HTTPStatus
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -183,12 +182,12 @@ def _said(value: object) -> str:
 def _patched_labels(before: Instance | Repository, patch: Patch) -> dict[str, str]:
     merged = merge(dict(before.metadata.labels), patch.metadata.labels)
     try:
-        return ManifestMetadata(name=before.metadata.name, labels=merged).labels
+        return ManifestMetadata.model_validate({"name": before.metadata.name, "labels": merged}).labels
     except ValidationError as error:
         raise invalid(error, "metadata") from error
 
 
-def merge(target: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
+def merge(target: object, patch: object) -> object:
     """Return the JSON merge patch of a value, as RFC 7396 says."""
     if not isinstance(patch, dict):
         return patch

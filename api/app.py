@@ -29,7 +29,8 @@ from .hub import Hub
 from .kept import KeptAnswers
 from .rate import RateLimit
 from .reference import reference_page
-from .routes import doctor, documented, instance_parts, instances, orphans, repositories, snapshots, system
+from .routes import doctor, instance_parts, instances, orphans, repositories, snapshots, system
+from .routes.documented import Documented
 
 DESCRIPTION = (
     "Declares Claude Code instances and repositories, and tells what became of them. Errors are RFC 9457 problem "
@@ -69,7 +70,7 @@ def create_app(
         yield
         hub.close()
 
-    app = FastAPI(
+    app = Documented(
         title="cc-orchestrator",
         version=program_version(),
         description=DESCRIPTION,
@@ -91,7 +92,6 @@ def create_app(
     )
     for path, others in (("/login", METHODS - {"GET", "HEAD", "POST"}), ("/logout", METHODS - {"POST"})):
         app.add_api_route(path, _nothing_here, methods=sorted(others), response_model=None, include_in_schema=False)
-    documented.install(app, auth.cookie_name)
     app.add_middleware(KeptAnswers, store=store)
     app.add_middleware(
         Gate,

@@ -16,13 +16,15 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from controller.resources import Event, Input, Instance, InstanceManifest, Kind, Repository, RepositoryManifest
 from controller.resources.check import Diagnosis, RecentLogs, Repairs
+from controller.resources.orphan import OrphanList, SweepReport, SweepRequest
+from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 from controller.settings import Settings
 
 from .destination import server_address, server_token
@@ -41,10 +43,6 @@ from .wire import (
     WatchEvent,
     WatchKind,
 )
-
-if TYPE_CHECKING:  # rarely needed, and models take long to make: who calls for them imports them
-    from controller.resources.orphan import OrphanList, SweepReport
-    from controller.resources.snapshot import RestoreRequest, SnapshotDetail, SnapshotList, SnapshotRestored
 
 __all__ = [
     "ApiError",
@@ -287,22 +285,16 @@ class Client:
 
     def list_orphans(self) -> OrphanList:
         """Return what is ours on the machine and belongs to no instance; may take minutes where there is much."""
-        from controller.resources.orphan import OrphanList  # noqa: PLC0415  # rarely needed, long to make
-
         return OrphanList.model_validate(self._transport.json("GET", "/api/orphans", patience=_HOUSEKEEPING_SECONDS))
 
     def sweep_orphans(self, ids: Sequence[str]) -> SweepReport:
         """Remove these orphans, as far as that is safe, work being saved first; repeating it does nothing more."""
-        from controller.resources.orphan import SweepReport, SweepRequest  # noqa: PLC0415  # rarely needed, long to make
-
         body = SweepRequest(ids=tuple(ids)).model_dump(mode="json")
         answer = self._transport.json("POST", "/api/orphans/sweep", body=body, patience=_HOUSEKEEPING_SECONDS)
         return SweepReport.model_validate(answer)
 
     def list_snapshots(self, repository: str | None = None, instance: str | None = None) -> SnapshotList:
         """Return saved uncommitted work, oldest first, also of instances that are gone."""
-        from controller.resources.snapshot import SnapshotList  # noqa: PLC0415  # rarely needed, long to make
-
         params = {"repository": repository, "instance": instance}
         answer = self._transport.json("GET", "/api/snapshots", params=params, patience=_HOUSEKEEPING_SECONDS)
         return SnapshotList.model_validate(answer)
@@ -316,8 +308,6 @@ class Client:
         diff: bool = False,
     ) -> SnapshotDetail:
         """Return one with the files that differ; ``instance`` tells two of the same id apart."""
-        from controller.resources.snapshot import SnapshotDetail  # noqa: PLC0415  # rarely needed, long to make
-
         params = {"instance": instance, "diff": "true" if diff else None}
         path = _path("snapshots", repository, snapshot_id)
         answer = self._transport.json("GET", path, params=params, patience=_HOUSEKEEPING_SECONDS)
@@ -332,8 +322,6 @@ class Client:
         instance: str | None = None,
     ) -> SnapshotRestored:
         """Bring one back to a new branch, a new folder or an instance that rests; never over anything."""
-        from controller.resources.snapshot import SnapshotRestored  # noqa: PLC0415  # rarely needed, long to make
-
         path = _path("snapshots", repository, snapshot_id, "restore")
         body = request.model_dump(mode="json", exclude_none=True)
         params = {"instance": instance}
@@ -354,7 +342,7 @@ class Client:
     def _events(self, path: str, params: Mapping[str, Any] | None = None) -> list[Event]:
         return [Event.model_validate(item) for item in self._transport.json("GET", path, params=params)["items"]]
 
-    def _create(self, path: str, manifest: InstanceManifest | RepositoryManifest) -> Any:  # noqa: ANN401 - JSON
+    def _create(self, path: str, manifest: InstanceManifest | RepositoryManifest) -> dict[str, Any]:
         body = manifest.model_dump(mode="json", exclude_unset=True)
         return self._transport.json("POST", path, body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
 
@@ -370,10 +358,9 @@ class Client:
         if resource_version is not None:
             body["metadata"]["resource_version"] = resource_version
         params = {"dry_run": "true" if dry_run else None}
-        answer = self._transport.json("PUT", _path(plural, manifest.metadata.name), body=body, params=params)
-        return dict(answer)
+        return self._transport.json("PUT", _path(plural, manifest.metadata.name), body=body, params=params)
 
-    def _patch(self, plural: str, name: str, patch: Mapping[str, Any], resource_version: int | None) -> Any:  # noqa: ANN401 - JSON
+    def _patch(self, plural: str, name: str, patch: Mapping[str, Any], resource_version: int | None) -> dict[str, Any]:
         body = dict(patch)
         if resource_version is not None:
             body["metadata"] = {**body.get("metadata", {}), "resource_version": resource_version}

@@ -78,16 +78,16 @@ class Transport:
         path: str,
         *,
         params: Mapping[str, Any] | None = None,
-        body: Any = None,  # noqa: ANN401 - JSON
+        body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         patience: float | None = None,
-    ) -> Any:  # noqa: ANN401 - JSON
-        """Send a request and return the answer's JSON, which may take ``patience`` seconds (default: the client's).
+    ) -> dict[str, Any]:
+        """Send a request and return the JSON object of the answer, for which it waits ``patience`` seconds at most.
 
         Repeats it when the connection breaks and that is safe: reading, deleting, replacing without a version
         precondition, and whatever carries an idempotency key.
         """
-        versioned = isinstance(body, dict) and "resource_version" in body.get("metadata", {})
+        versioned = body is not None and "resource_version" in body.get("metadata", {})
         safe = (
             method in {"GET", "DELETE"} or (method == "PUT" and not versioned) or "Idempotency-Key" in (headers or {})
         )
@@ -95,9 +95,12 @@ class Transport:
             method, path, params=params, body=body, headers=headers, repeatable=safe, patience=patience
         )
         try:
-            return response.json()
+            answer = response.json()
         except ValueError:
             raise self._not_ours(response) from None
+        if not isinstance(answer, dict):
+            raise self._not_ours(response)
+        return answer
 
     def text(self, path: str, *, params: Mapping[str, Any] | None = None) -> str:
         """Send a GET and return the answer's text."""
@@ -123,7 +126,7 @@ class Transport:
         path: str,
         *,
         params: Mapping[str, Any] | None = None,
-        body: Any = None,  # noqa: ANN401 - JSON
+        body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool,
         patience: float | None = None,

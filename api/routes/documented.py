@@ -24,21 +24,22 @@ def problems(*statuses: int) -> Responses:
     return {status: {"description": HTTPStatus(status).phrase, "model": Problem} for status in statuses}
 
 
-def install(app: FastAPI, session_cookie: str) -> None:
-    """Make ``app.openapi()`` tell the truth."""
+class Documented(FastAPI):
+    """An application whose ``openapi()`` tells the truth; ``state.auth`` has to be set before it is asked."""
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        if self.openapi_schema is None:
+            schema = get_openapi(
+                title=self.title, version=self.version, description=self.description, routes=self.routes
+            )
             for path, operations in schema["paths"].items():
                 for method, operation in operations.items():
                     if method in _METHODS:
                         _complete(path, operation)
-            _complete_components(schema, session_cookie)
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+            _complete_components(schema, self.state.auth.cookie_name)
+            self.openapi_schema = schema
+        return self.openapi_schema
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:

@@ -227,6 +227,7 @@ def test_nobody_there_is_said_with_the_way_out() -> None:
     "answer",
     [
         httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
         httpx.Response(502, text="bad gateway"),
         httpx.Response(302, headers={"Location": "/x"}),
         httpx.Response(404, json={"detail": "x"}),
